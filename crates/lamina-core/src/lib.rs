@@ -5,8 +5,32 @@
 //! store, the client and the server implement. It does no I/O and knows no executor, no protobuf and
 //! no SQL.
 
+pub mod container;
+pub mod content;
+pub mod descriptor;
 pub mod digest;
 pub mod error;
+pub mod event;
+pub mod filter;
+pub mod host;
+pub mod image;
+pub mod labels;
+pub mod lease;
+pub mod mount;
+pub mod namespace;
+pub mod snapshot;
 
+pub use container::{Any, Container, ContainerStore};
+pub use content::{ContentReader, ContentStore, ContentWriter};
+pub use descriptor::Descriptor;
 pub use digest::Digest;
 pub use error::{Error, Kind, Result};
+pub use event::{Envelope, Event, EventSink};
+pub use filter::{Fields, Filters};
+pub use host::Host;
+pub use image::{Image, ImageStore};
+pub use labels::Labels;
+pub use lease::{Lease, LeaseStore};
+pub use mount::{Mount, MountManager};
+pub use namespace::{Namespace, NamespaceStore, Scope};
+pub use snapshot::Snapshotter;
