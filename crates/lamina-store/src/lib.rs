@@ -1,1 +1,7 @@
-//! To be written.
+//! The state of one host: database, content, snapshots, mounts, garbage collection.
+//!
+//! Synchronous inside; the traits of `lamina-core` are implemented by one adapter that runs each
+//! call to its end on a blocking thread.
+
+pub mod fault;
+pub mod snapshot;

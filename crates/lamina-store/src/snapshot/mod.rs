@@ -1,0 +1,3 @@
+//! Snapshots: the engine that every local back end shares, and the back ends.
+
+pub mod driver;
