@@ -62,10 +62,10 @@ CREATE TABLE snapshots (
   kind        INTEGER NOT NULL CHECK (kind IN (1, 2, 3)),   -- view, active, committed
   parent      INTEGER,
   diff_id     TEXT,     -- of the one layer our own apply laid down here, verified
+  blob        TEXT,     -- the blob that layer was read from
   chain_id    TEXT,     -- from the parent's chain_id and diff_id; only such rows are shared
   size        INTEGER NOT NULL DEFAULT 0,
   inodes      INTEGER NOT NULL DEFAULT 0,
-  labels      TEXT NOT NULL DEFAULT '{}',  -- what the driver was given (containerd.io/snapshot/…)
   state       TEXT NOT NULL DEFAULT 'live' CHECK (state IN ('live', 'dead')),
   settled     INTEGER NOT NULL DEFAULT 1,  -- 0: committed, driver's settle() still owed
   PRIMARY KEY (snapshotter, id),

@@ -151,6 +151,11 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// if the commit fails after it, the active must go on being usable.
     fn seal(&self, snapshot: &Snapshot) -> Result<Usage>;
 
+    /// Whether [`settle`](Self::settle) has anything to do, and so must be remembered in the row.
+    fn settles(&self) -> bool {
+        false
+    }
+
     /// After the row says committed. Idempotent; run again at start when a crash came before it.
     fn settle(&self, _snapshot: &Snapshot) -> Result<()> {
         Ok(())
