@@ -210,7 +210,7 @@ pub fn chain_ids(diff_ids: &[Digest]) -> Vec<Digest> {
 }
 
 /// Shortens hostile text for a message, at a character boundary.
-fn clip(text: &str) -> &str {
+pub(crate) fn clip(text: &str) -> &str {
     const MOST: usize = 160;
     match text.char_indices().nth(MOST) {
         Some((end, _)) => &text[..end],
