@@ -21,6 +21,7 @@ pub mod media_type;
 pub mod mount;
 pub mod namespace;
 pub mod platform;
+pub mod reference;
 pub mod snapshot;
 
 pub use container::{Any, Container, ContainerStore};
@@ -37,4 +38,5 @@ pub use lease::{Lease, LeaseStore};
 pub use mount::{Mount, MountManager};
 pub use namespace::{Namespace, NamespaceStore, Scope};
 pub use platform::Platform;
+pub use reference::Reference;
 pub use snapshot::Snapshotter;
