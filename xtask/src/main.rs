@@ -1,2 +1,75 @@
-//! Tooling.
-fn main() {}
+//! `cargo xtask`: the development commands of this repository.
+//!
+//! One file (or folder) a subcommand, listed in [`COMMANDS`]; what several of them need lies beside
+//! it: [`process`] runs and echoes programs, [`repo`] finds the checkout and its files, [`setup`]
+//! installs Debian packages, [`ui`] colours output. Nothing here is shipped.
+
+mod process;
+mod repo;
+mod setup;
+mod test;
+mod tidy;
+mod ui;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::repo::Repo;
+
+/// One subcommand.
+struct Command {
+    name: &'static str,
+    /// The arguments it takes, as shown in the usage text.
+    args: &'static str,
+    about: &'static str,
+    run: fn(&Repo, &[String]) -> Result<ExitCode>,
+}
+
+/// Every subcommand, in the order of the usage text. A new one is a module and a line here.
+const COMMANDS: &[Command] = &[
+    Command {
+        name: "test",
+        args: "[--tier TIER]... [--no-install]",
+        about: "set the machine up, then run every tier of tests (or only the named ones)",
+        run: test::run,
+    },
+    Command {
+        name: "tidy",
+        args: "",
+        about: "check the repository's own rules: crate graph, invariants, file sizes, links",
+        run: tidy::run,
+    },
+];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let Some((name, rest)) = args.split_first() else {
+        eprint!("{}", usage());
+        return ExitCode::from(2);
+    };
+    if matches!(name.as_str(), "help" | "--help" | "-h") {
+        print!("{}", usage());
+        return ExitCode::SUCCESS;
+    }
+    let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
+        eprint!("xtask: no such command: {name}\n\n{}", usage());
+        return ExitCode::from(2);
+    };
+    match Repo::find().and_then(|repo| (command.run)(&repo, rest)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask {name}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn usage() -> String {
+    let mut text = String::from("usage: cargo xtask COMMAND\n\n");
+    for command in COMMANDS {
+        let call = format!("{} {}", command.name, command.args);
+        text.push_str(&format!("  {}\n      {}\n", call.trim_end(), command.about));
+    }
+    text
+}

@@ -1,0 +1,152 @@
+//! Sets a bare Debian or Ubuntu machine up: installs the packages whose programs are missing.
+//!
+//! [`PACKAGES`] is the one list of what the tests use. Whoever writes a test that runs a program
+//! adds its package here, with the reason.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::process;
+
+/// A Debian package that the repository's commands use.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Package {
+    pub(crate) name: &'static str,
+    /// A program of the package: it is installed when this one is there.
+    pub(crate) program: &'static str,
+    /// What it is for.
+    pub(crate) why: &'static str,
+}
+
+/// What `cargo xtask test` uses.
+pub(crate) const PACKAGES: &[Package] = &[
+    Package { name: "gcc", program: "cc", why: "links; compiles SQLite and zstd" },
+    Package { name: "git", program: "git", why: "tells tidy which files are ours" },
+    Package { name: "util-linux", program: "losetup", why: "cleans up after tests that failed" },
+    Package {
+        name: "e2fsprogs",
+        program: "mkfs.ext4",
+        why: "privileged tests: ext4 on a loop device",
+    },
+    Package {
+        name: "xfsprogs",
+        program: "mkfs.xfs",
+        why: "privileged tests: xfs on a loop device",
+    },
+    Package {
+        name: "btrfs-progs",
+        program: "mkfs.btrfs",
+        why: "privileged tests: the btrfs driver",
+    },
+];
+
+/// Installs those of `packages` that are missing, as root and with apt; otherwise says what to
+/// install. What cannot be had is no error here: the test that needs it says so when it skips.
+///
+/// # Errors
+/// Only when a program that is there cannot be started.
+pub(crate) fn ensure(packages: &[Package]) -> Result<()> {
+    let missing = missing(packages);
+    if missing.is_empty() {
+        println!("every package is there");
+        return Ok(());
+    }
+    for package in &missing {
+        println!("missing: {} ({})", package.name, package.why);
+    }
+    let names: Vec<&str> = missing.iter().map(|package| package.name).collect();
+    if process::which("apt-get").is_none() {
+        println!(
+            "this is neither Debian nor Ubuntu; install what gives you these: {}",
+            names.join(" ")
+        );
+        return Ok(());
+    }
+    if !rustix::process::geteuid().is_root() {
+        println!("as root, run: apt-get install {}", names.join(" "));
+        return Ok(());
+    }
+    let _guard = NoServices::new()?;
+    // The lists may be there and fresh, or absent, as on a container image.
+    if !apt(&names)? {
+        process::status(apt_get().arg("update"))?;
+        if !apt(&names)? {
+            // One package that this release does not have must not keep the others away.
+            for name in &names {
+                apt(&[name])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Those of `packages` whose program is not there.
+fn missing(packages: &[Package]) -> Vec<Package> {
+    let absent = |package: &&Package| process::which(package.program).is_none();
+    packages.iter().filter(absent).copied().collect()
+}
+
+fn apt(names: &[&str]) -> Result<bool> {
+    let mut command = apt_get();
+    command.args(["install", "--yes", "--no-install-recommends"]).args(names);
+    process::status(&mut command)
+}
+
+fn apt_get() -> Command {
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive").arg("--quiet=2");
+    command
+}
+
+/// Keeps packages from starting their daemons: the tests start programs themselves.
+///
+/// Debian's packages ask `/usr/sbin/policy-rc.d`, and 101 forbids. A file that is there already
+/// is the administrator's and stays.
+struct NoServices(Option<PathBuf>);
+
+impl NoServices {
+    fn new() -> Result<NoServices> {
+        use std::os::unix::fs::PermissionsExt;
+        let path = Path::new("/usr/sbin/policy-rc.d");
+        if path.exists() {
+            return Ok(NoServices(None));
+        }
+        std::fs::write(path, "#!/bin/sh\nexit 101\n")
+            .and_then(|()| std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(NoServices(Some(path.to_owned())))
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0
+            && let Err(error) = std::fs::remove_file(path)
+        {
+            eprintln!("cannot remove {}: {error}", path.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_is_not_missing() {
+        let package = |program| Package { name: "p", program, why: "a test" };
+        let found = missing(&[package("sh"), package("no-such-program-at-all")]);
+        let programs: Vec<&str> = found.iter().map(|package| package.program).collect();
+        assert_eq!(programs, ["no-such-program-at-all"]);
+    }
+
+    #[test]
+    fn a_package_is_listed_once() {
+        let mut names: Vec<&str> = PACKAGES.iter().map(|package| package.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), PACKAGES.len());
+    }
+}

@@ -1,0 +1,215 @@
+//! `cargo xtask test`: everything that has to hold, from a bare machine.
+//!
+//! It installs what is missing ([`crate::setup`]), builds every test once ([`build`]), and runs the
+//! [tiers](Tier) in order; each test runs in exactly one tier, chosen by its name. A tier that has
+//! no tests yet is not mentioned. Tests get a folder of their own for temporary files ([`temp`]),
+//! and what they leave behind is a failure ([`leftovers`]). The last line of the output is
+//! `N passed, N failed, N skipped` ([`report`]).
+
+mod build;
+mod deny;
+mod leftovers;
+mod output;
+mod report;
+mod run;
+mod temp;
+mod tier;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use self::build::Executable;
+use self::report::{Tally, TierReport};
+use self::tier::Tier;
+use crate::repo::Repo;
+use crate::{process, setup, tidy, ui};
+
+/// `cargo xtask test`.
+pub(crate) fn run(repo: &Repo, args: &[String]) -> Result<ExitCode> {
+    let options = Options::parse(args)?;
+    if options.install {
+        ui::heading("set-up");
+        setup::ensure(setup::PACKAGES)?;
+        ensure_components(repo)?;
+    }
+    let mut reports = Vec::new();
+    for tier in options.tiers.iter().filter(|tier| !tier.runs_executables()) {
+        ui::heading(tier.name());
+        let started = Instant::now();
+        let tally = check(repo, *tier).unwrap_or_else(|error| broken(tier.name(), &error));
+        reports.push(TierReport { tier: *tier, tally, time: started.elapsed() });
+    }
+    if options.tiers.iter().any(|tier| tier.runs_executables()) {
+        reports.extend(run_tests(repo, &options.tiers)?);
+    }
+    let passed = report::print(&reports);
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Options {
+    /// In the order in which they run.
+    tiers: Vec<Tier>,
+    install: bool,
+}
+
+impl Options {
+    fn parse(args: &[String]) -> Result<Options> {
+        let mut options = Options { tiers: Vec::new(), install: true };
+        let mut args = args.iter().map(String::as_str);
+        while let Some(arg) = args.next() {
+            match arg.split_once('=').unwrap_or((arg, "")) {
+                ("--tier", "") => {
+                    let name = args.next().context("--tier needs the name of a tier")?;
+                    options.tiers.push(Tier::parse(name)?);
+                }
+                ("--tier", name) => options.tiers.push(Tier::parse(name)?),
+                ("--no-install", "") => options.install = false,
+                _ => bail!("cannot make sense of {arg}; try cargo xtask help"),
+            }
+        }
+        if options.tiers.is_empty() {
+            options.tiers = Tier::ALL.to_vec();
+        }
+        options.tiers.sort();
+        options.tiers.dedup();
+        Ok(options)
+    }
+}
+
+/// rustfmt and clippy, which a minimal toolchain lacks.
+fn ensure_components(repo: &Repo) -> Result<()> {
+    for (subcommand, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
+        if process::ask(repo.cargo().args([subcommand, "--version"])).is_err() {
+            println!("missing: {component}");
+            process::status(Command::new("rustup").args(["component", "add", component]))?;
+        }
+    }
+    Ok(())
+}
+
+/// One tier that looks at the source.
+fn check(repo: &Repo, tier: Tier) -> Result<Tally> {
+    let cargo =
+        |args: &[&str]| Ok(Tally::of_check(tier.name(), process::status(repo.cargo().args(args))?));
+    match tier {
+        Tier::Fmt => cargo(&["fmt", "--all", "--check"]),
+        Tier::Clippy => {
+            cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"])
+        }
+        Tier::Tidy => {
+            let mut tally = Tally::default();
+            for verdict in tidy::check(repo)? {
+                tally.add(Tally::of_check(&format!("tidy {}", verdict.rule), verdict.holds));
+            }
+            Ok(tally)
+        }
+        Tier::Deny => deny::run(repo),
+        Tier::Unit | Tier::Contract | Tier::Crash | Tier::Privileged | Tier::Conformance => {
+            bail!("{} runs executables", tier.name())
+        }
+    }
+}
+
+/// The tiers that run executables.
+fn run_tests(repo: &Repo, tiers: &[Tier]) -> Result<Vec<TierReport>> {
+    ui::heading("build");
+    let started = Instant::now();
+    let mut reports = Vec::new();
+    let executables = match build::build(repo) {
+        Ok(executables) => executables,
+        Err(error) => {
+            let tally = broken("build", &error);
+            return Ok(vec![TierReport { tier: Tier::Unit, tally, time: started.elapsed() }]);
+        }
+    };
+    let temp = temp::create()?;
+    for tier in tiers.iter().copied().filter(|tier| tier.runs_executables()) {
+        if executables.iter().all(|executable| executable.tests(tier).is_empty()) {
+            continue;
+        }
+        ui::heading(tier.name());
+        let started = Instant::now();
+        let tally = run_tier(repo, tier, &executables, &temp.join(tier.name()))
+            .unwrap_or_else(|error| broken(tier.name(), &error));
+        reports.push(TierReport { tier, tally, time: started.elapsed() });
+    }
+    // Empty, unless a tier's folder could not be cleared; that has been said then.
+    if let Err(error) = fs::remove_dir(&temp) {
+        println!("{}", ui::red(&format!("{} stays: {error}", temp.display())));
+    }
+    Ok(reports)
+}
+
+fn run_tier(repo: &Repo, tier: Tier, executables: &[Executable], temp: &Path) -> Result<Tally> {
+    fs::create_dir(temp).with_context(|| format!("cannot create {}", temp.display()))?;
+    let mut tally = Tally::default();
+    for executable in executables {
+        let tests = executable.tests(tier);
+        if tests.is_empty() {
+            continue;
+        }
+        println!("\n$ {} ({} tests)", executable.label, tests.len());
+        let mut command = executable.command(tier, temp);
+        tally.add(run::run(&mut command, &executable.label, Some(tests.len()))?);
+    }
+    if tier == Tier::Unit {
+        tally.add(run_doc_tests(repo, temp)?);
+    }
+    let left = leftovers::find(temp)?;
+    for leftover in &left {
+        println!("{}", ui::red(&format!("left behind: {leftover}")));
+        tally.failed.push(format!("{} left behind: {leftover}", tier.name()));
+    }
+    leftovers::clear(temp, &left)?;
+    Ok(tally)
+}
+
+/// Examples in the documentation, which only cargo can build.
+fn run_doc_tests(repo: &Repo, temp: &Path) -> Result<Tally> {
+    let mut command = repo.cargo();
+    command.args(["test", "--quiet", "--workspace", "--doc"]);
+    println!();
+    process::echo(&command);
+    command.stderr(Stdio::inherit()).env("TMPDIR", temp);
+    run::run(&mut command, "doc", None)
+}
+
+/// A tier that could not even run.
+fn broken(name: &str, error: &anyhow::Error) -> Tally {
+    println!("{}", ui::red(&format!("{name}: {error:#}")));
+    Tally::of_check(&format!("{name}: {error:#}"), false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Options> {
+        Options::parse(&args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn without_arguments_everything_runs() {
+        let all = Options { tiers: Tier::ALL.to_vec(), install: true };
+        assert_eq!(parse(&[]).unwrap(), all);
+    }
+
+    #[test]
+    fn named_tiers_run_once_and_in_order() {
+        let options = parse(&["--tier", "unit", "--tier=fmt", "--tier", "unit", "--no-install"]);
+        let some = Options { tiers: vec![Tier::Fmt, Tier::Unit], install: false };
+        assert_eq!(options.unwrap(), some);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for args in [&["--tier"][..], &["--tier", "x"], &["unit"], &["--no-install=1"]] {
+            assert!(parse(args).is_err(), "{args:?}");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What became of the tests: the counts per tier, and the summary at the end.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::tier::Tier;
+use crate::ui;
+
+/// The outcome of a part of a run. Outcomes add up.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) passed: usize,
+    /// What failed, each with enough words to find it.
+    pub(crate) failed: Vec<String>,
+    pub(crate) skipped: BTreeSet<Skip>,
+}
+
+/// Something that was not tested, and why not.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Skip {
+    pub(crate) name: String,
+    pub(crate) reason: String,
+}
+
+impl Tally {
+    /// The outcome of one check that is no test of its own, such as the formatter.
+    pub(crate) fn of_check(name: &str, passed: bool) -> Tally {
+        let failed = if passed { Vec::new() } else { vec![name.to_owned()] };
+        Tally { passed: usize::from(passed), failed, skipped: BTreeSet::new() }
+    }
+
+    pub(crate) fn skip(name: &str, reason: impl Into<String>) -> Tally {
+        let skip = Skip { name: name.to_owned(), reason: reason.into() };
+        Tally { skipped: BTreeSet::from([skip]), ..Tally::default() }
+    }
+
+    pub(crate) fn add(&mut self, other: Tally) {
+        self.passed += other.passed;
+        self.failed.extend(other.failed);
+        self.skipped.extend(other.skipped);
+    }
+
+    /// The last line of a run.
+    pub(crate) fn line(&self) -> String {
+        let (failed, skipped) = (self.failed.len(), self.skipped.len());
+        format!("{} passed, {failed} failed, {skipped} skipped", self.passed)
+    }
+}
+
+/// The outcome of one tier and how long it took.
+#[derive(Debug)]
+pub(crate) struct TierReport {
+    pub(crate) tier: Tier,
+    pub(crate) tally: Tally,
+    pub(crate) time: Duration,
+}
+
+/// Prints the summary; returns whether nothing failed. Its last line is the total, uncoloured, for
+/// programs to read.
+pub(crate) fn print(reports: &[TierReport]) -> bool {
+    ui::heading("summary");
+    let mut total = Tally::default();
+    for TierReport { tier, tally, time } in reports {
+        let line =
+            format!("{:<12} {:<44} {:>8.1} s", tier.name(), tally.line(), time.as_secs_f64());
+        println!("{}", if tally.failed.is_empty() { ui::green(&line) } else { ui::red(&line) });
+        total.add(tally.clone());
+    }
+    for Skip { name, reason } in &total.skipped {
+        println!("{}", ui::red(&format!("SKIPPED {name}: {reason}")));
+    }
+    for name in &total.failed {
+        println!("{}", ui::red(&format!("FAILED {name}")));
+    }
+    println!("{}", total.line());
+    total.failed.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_add_up() {
+        let mut total = Tally::of_check("fmt", true);
+        total.add(Tally::of_check("clippy", false));
+        total.add(Tally::skip("advisories", "no network"));
+        total.add(Tally::skip("advisories", "no network"));
+        assert_eq!(total.line(), "1 passed, 1 failed, 1 skipped");
+        assert_eq!(total.failed, ["clippy"]);
+    }
+}
