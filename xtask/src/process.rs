@@ -65,11 +65,7 @@ fn show(command: &Command) -> String {
 /// The program without its folder, as one would type it.
 fn show_program(command: &Command) -> String {
     let program = Path::new(command.get_program());
-    program
-        .file_name()
-        .map_or_else(|| program.as_os_str(), |name| name)
-        .to_string_lossy()
-        .into_owned()
+    program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned()
 }
 
 fn quote(word: &OsStr) -> String {
