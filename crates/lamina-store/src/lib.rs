@@ -3,5 +3,6 @@
 //! Synchronous inside; the traits of `lamina-core` are implemented by one adapter that runs each
 //! call to its end on a blocking thread.
 
+mod blocking;
 pub mod fault;
 pub mod snapshot;
