@@ -14,32 +14,76 @@ use crate::process;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Package {
     pub(crate) name: &'static str,
-    /// A program of the package: it is installed when this one is there.
-    pub(crate) program: &'static str,
+    /// The programs that are run; the package is installed when one of them is missing.
+    pub(crate) programs: &'static [&'static str],
     /// What it is for.
     pub(crate) why: &'static str,
 }
 
-/// What `cargo xtask test` uses.
+/// What `cargo xtask test` uses. `tidy` checks that every program a test runs is named here.
 pub(crate) const PACKAGES: &[Package] = &[
-    Package { name: "gcc", program: "cc", why: "links; compiles SQLite and zstd" },
-    Package { name: "git", program: "git", why: "tells tidy which files are ours" },
-    Package { name: "util-linux", program: "losetup", why: "cleans up after tests that failed" },
+    Package { name: "gcc", programs: &["cc"], why: "links; compiles SQLite and zstd" },
+    Package { name: "git", programs: &["git"], why: "tells tidy which files are ours" },
+    Package {
+        name: "util-linux",
+        programs: &["losetup", "unshare"],
+        why: "loop devices and namespaces, in tests and to clean up after them",
+    },
+    Package { name: "mount", programs: &["mount", "umount"], why: "privileged tests" },
     Package {
         name: "e2fsprogs",
-        program: "mkfs.ext4",
+        programs: &["mkfs.ext4"],
         why: "privileged tests: ext4 on a loop device",
     },
     Package {
         name: "xfsprogs",
-        program: "mkfs.xfs",
+        programs: &["mkfs.xfs"],
         why: "privileged tests: xfs on a loop device",
     },
     Package {
         name: "btrfs-progs",
-        program: "mkfs.btrfs",
-        why: "privileged tests: the btrfs driver",
+        programs: &["mkfs.btrfs", "btrfs"],
+        why: "privileged tests: the btrfs driver on a loop device",
     },
+];
+
+/// Programs of packages that Debian calls essential: they are on every machine.
+pub(crate) const ESSENTIAL: &[&str] = &[
+    "cat",
+    "chmod",
+    "chown",
+    "cp",
+    "dd",
+    "echo",
+    "false",
+    "find",
+    "grep",
+    "id",
+    "kill",
+    "ln",
+    "ls",
+    "mkdir",
+    "mkfifo",
+    "mknod",
+    "mv",
+    "printf",
+    "rm",
+    "sed",
+    "sh",
+    "sleep",
+    "stat",
+    "sync",
+    "tar",
+    "touch",
+    "true",
+    "truncate",
+    "uname",
+    "gzip",
+    "sha256sum",
+    "yes",
+    "bash",
+    "env",
+    "test",
 ];
 
 /// Installs those of `packages` that are missing, as root and with apt; otherwise says what to
@@ -82,9 +126,11 @@ pub(crate) fn ensure(packages: &[Package]) -> Result<()> {
     Ok(())
 }
 
-/// Those of `packages` whose program is not there.
+/// Those of `packages` of which a program is not there.
 fn missing(packages: &[Package]) -> Vec<Package> {
-    let absent = |package: &&Package| process::which(package.program).is_none();
+    let absent = |package: &&Package| {
+        package.programs.iter().any(|program| process::which(program).is_none())
+    };
     packages.iter().filter(absent).copied().collect()
 }
 
@@ -136,10 +182,13 @@ mod tests {
 
     #[test]
     fn what_is_there_is_not_missing() {
-        let package = |program| Package { name: "p", program, why: "a test" };
-        let found = missing(&[package("sh"), package("no-such-program-at-all")]);
-        let programs: Vec<&str> = found.iter().map(|package| package.program).collect();
-        assert_eq!(programs, ["no-such-program-at-all"]);
+        let package = |name, programs| Package { name, programs, why: "a test" };
+        let found = missing(&[
+            package("all", &["sh", "cat"]),
+            package("some", &["sh", "no-such-program-at-all"]),
+        ]);
+        let names: Vec<&str> = found.iter().map(|package| package.name).collect();
+        assert_eq!(names, ["some"]);
     }
 
     #[test]

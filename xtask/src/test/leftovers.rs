@@ -184,4 +184,36 @@ mod tests {
         assert!(!child.wait().unwrap().success(), "it was killed");
         assert!(!temp.exists());
     }
+
+    #[test]
+    fn privileged_mounts_and_loop_devices_are_found_and_cleared() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIP privileged_mounts_and_loop_devices_are_found_and_cleared: not root");
+            return;
+        }
+        let temp = std::env::temp_dir().join(format!("leftover-mounts-{}", std::process::id()));
+        let (outer, image) = (temp.join("outer"), temp.join("image"));
+        fs::create_dir_all(&outer).unwrap();
+        let mount = |at: &Path| {
+            let done = Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(at).status();
+            assert!(done.unwrap().success(), "mount {}", at.display());
+        };
+        mount(&outer);
+        fs::create_dir(outer.join("inner")).unwrap();
+        mount(&outer.join("inner"));
+        fs::File::create(&image).unwrap().set_len(1 << 20).unwrap();
+        let device = process::ask(Command::new("losetup").args(["--find", "--show"]).arg(&image));
+        let found = find(&temp).unwrap();
+        clear(&temp, &found).unwrap();
+        if let Err(error) = device {
+            eprintln!("SKIP privileged_mounts_and_loop_devices_are_found_and_cleared: {error}");
+            return;
+        }
+        let mounts = [Leftover::Mount(outer.join("inner")), Leftover::Mount(outer)];
+        assert_eq!(found[..2], mounts, "the innermost goes first");
+        assert!(matches!(&found[2], Leftover::Loop { .. }), "{found:?}");
+        assert!(!temp.exists());
+        assert_eq!(mounts_in(&fs::read_to_string("/proc/self/mountinfo").unwrap(), &temp).len(), 0);
+        assert_eq!(loops(&temp).unwrap(), []);
+    }
 }

@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use super::patterns::{Files, Layer, Pattern};
 use super::tree::{Finding, Tree};
-use super::{docs, graph, sizes};
+use super::{docs, graph, programs, sizes};
 
 pub(crate) struct Rule {
     pub(crate) name: &'static str,
@@ -210,6 +210,11 @@ pub(crate) const RULES: &[Rule] = &[
             unless_marked: None,
             says: "write it relative to the repository, or use a reserved name (example.com, .test)",
         }]),
+    },
+    Rule {
+        name: "programs",
+        holds: "every program that a test runs is in the table of xtask/src/setup.rs",
+        check: Check::Tree(programs::check),
     },
     Rule {
         name: "file-size",

@@ -213,6 +213,21 @@ fn every_crate_is_on_the_map_under_its_own_name() {
 }
 
 #[test]
+fn programs_of_tests_have_a_package() {
+    let cases: &[(&str, &str, usize)] = &[
+        ("crates/lamina/tests/a.rs", "Command::new(\"mkfs.ext4\")", 0),
+        ("crates/lamina/tests/a.rs", "Command::new(\"unheard-of\")", 1),
+        ("crates/lamina-testkit/src/a.rs", "Command::new(\"unheard-of\")", 1),
+        ("crates/lamina/src/a.rs", "Command::new(\"unheard-of\")", 0),
+        ("crates/lamina/src/a.rs", "#[cfg(test)]\nmod t { f(Command::new(\"unheard-of\")) }", 1),
+        ("crates/lamina/tests/a.rs", "Command::new(program); Command::new(\"sh\")", 0),
+    ];
+    for (path, text, expected) in cases {
+        assert_eq!(errors("programs", &[(path, text)]).len(), *expected, "{path}: {text}");
+    }
+}
+
+#[test]
 fn links_lead_somewhere() {
     let target = ("docs/on-disk.md", "# On disk\n\n## The two `things`, named\n");
     // (file, its text, whether it is fine)
