@@ -155,7 +155,7 @@ fn run_tier(repo: &Repo, tier: Tier, executables: &[Executable], temp: &Path) ->
         }
         println!("\n$ {} ({} tests)", executable.label, tests.len());
         let mut command = executable.command(tier, temp);
-        tally.add(run::run(&mut command, &executable.label, Some(tests.len()))?);
+        tally.add(run::run(&mut command, &executable.label, Some(tests))?);
     }
     if tier == Tier::Unit {
         tally.add(run_doc_tests(repo, temp)?);
@@ -172,7 +172,7 @@ fn run_tier(repo: &Repo, tier: Tier, executables: &[Executable], temp: &Path) ->
 /// Examples in the documentation, which only cargo can build.
 fn run_doc_tests(repo: &Repo, temp: &Path) -> Result<Tally> {
     let mut command = repo.cargo();
-    command.args(["test", "--quiet", "--workspace", "--doc"]);
+    command.args(["test", "--quiet", "--workspace", "--doc", "--no-fail-fast"]);
     println!();
     process::echo(&command);
     command.stderr(Stdio::inherit()).env("TMPDIR", temp);

@@ -18,22 +18,22 @@ const LIMIT: Duration = Duration::from_secs(30 * 60);
 /// the pipe open for ever.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Runs `command`, shows its output as it comes, and returns what became of its tests; `planned`
-/// as in [`Reader::finish`].
-pub(crate) fn run(command: &mut Command, label: &str, planned: Option<usize>) -> Result<Tally> {
+/// Runs `command`, shows its output as it comes, and returns what became of its tests. `label` and
+/// `planned` are as for [`Reader::new`].
+pub(crate) fn run(command: &mut Command, label: &str, planned: Option<&[String]>) -> Result<Tally> {
     let child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .with_context(|| format!("cannot start {label}"))?;
-    let mut reader = Reader::default();
+    let mut reader = Reader::new(label, planned);
     let end = follow(child, LIMIT, |line| {
         if reader.line(line) {
             println!("{line}");
         }
     })?;
-    Ok(reader.finish(label, planned, end))
+    Ok(reader.finish(end))
 }
 
 /// Hands every line of the child's output to `each` until it ends; says how, if not well.
