@@ -13,6 +13,7 @@ use crate::error::{Call, Result, from_io};
 pub fn in_dir<T: Send>(dir: impl AsFd, work: impl FnOnce() -> T + Send) -> Result<T> {
     let dir = dir.as_fd();
     std::thread::scope(|scope| {
+        // joined: at the end of this scope.
         let thread = std::thread::Builder::new()
             .name("own-cwd".to_owned())
             .spawn_scoped(scope, move || {

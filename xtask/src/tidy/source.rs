@@ -31,6 +31,17 @@ impl Source {
     }
 }
 
+impl Source {
+    /// The names of modules that are compiled for tests only and lie in files of their own.
+    pub(crate) fn test_modules(&self) -> Vec<&str> {
+        let lines = self.code.lines().zip(&self.test_lines).filter(|(_, test)| **test);
+        lines
+            .filter_map(|(line, _)| line.trim().strip_suffix(';')?.rsplit_once("mod "))
+            .map(|m| m.1)
+            .collect()
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
     Code,
@@ -203,5 +214,11 @@ mod tests {
                     #[cfg(test)]\nuse x;\nfn d() {}\n";
         let marks = Source::new(text).test_lines;
         assert_eq!(marks, [false, true, true, true, true, false, true, true, false]);
+    }
+
+    #[test]
+    fn modules_for_tests_are_named() {
+        let source = Source::new("mod a;\n#[cfg(test)]\npub(crate) mod b;\n#[cfg(test)]\nuse c;\n");
+        assert_eq!(source.test_modules(), ["b"]);
     }
 }

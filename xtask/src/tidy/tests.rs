@@ -83,7 +83,7 @@ const WORDS: &[(&str, &str, &str, &[usize])] = &[
     ("detached", "crates/lamina-store/src/a.rs", "tokio::spawn(f) // joined:", &[1]),
     ("detached", "crates/lamina-store/src/a.rs", "thread::scope(|s| { s.spawn(f); })", &[]),
     ("detached", "crates/lamina-server/src/a.rs", "tokio::spawn(f)", &[]),
-    ("detached", "crates/lamina-store/src/a/tests.rs", "std::thread::spawn(f)", &[]),
+    ("detached", "crates/lamina-store/src/a/tests.rs", "std::thread::spawn(f)", &[1]),
     ("unfinished", "crates/lamina/src/a.rs", "let todo = 1; // a to-do list", &[]),
     ("unfinished", "crates/lamina/src/a.rs", "\n// TODO later", &[2]),
     ("unfinished", "docs/a.md", "FIXME", &[1]),
@@ -99,6 +99,21 @@ fn word_rules_find_what_breaks_them_and_nothing_else() {
     for (rule, path, text, lines) in WORDS {
         let expected: Vec<String> = lines.iter().map(|line| format!("{path}:{line}")).collect();
         assert_eq!(errors(rule, &[(path, text)]), expected, "{rule} on {path}:\n{text}");
+    }
+}
+
+#[test]
+fn modules_declared_for_tests_are_test_code_whatever_their_name() {
+    let code = "std::thread::spawn(f)";
+    for (parent, child, test) in [
+        ("crates/lamina-sys/src/lib.rs", "crates/lamina-sys/src/testing.rs", true),
+        ("crates/lamina-sys/src/lib.rs", "crates/lamina-sys/src/testing/deep.rs", true),
+        ("crates/lamina-sys/src/fs/mod.rs", "crates/lamina-sys/src/fs/testing.rs", true),
+        ("crates/lamina-sys/src/fs.rs", "crates/lamina-sys/src/fs/testing.rs", true),
+        ("crates/lamina-sys/src/fs.rs", "crates/lamina-sys/src/testing.rs", false),
+    ] {
+        let found = errors("detached", &[(parent, "#[cfg(test)]\nmod testing;"), (child, code)]);
+        assert_eq!(found.is_empty(), test, "{child} of {parent}");
     }
 }
 

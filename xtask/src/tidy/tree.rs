@@ -22,6 +22,8 @@ pub(crate) struct File {
     pub(crate) text: String,
     /// Present for Rust files.
     pub(crate) source: Option<Source>,
+    /// Its module is declared under `#[cfg(test)]`.
+    test_module: bool,
 }
 
 impl Tree {
@@ -33,6 +35,7 @@ impl Tree {
                 .with_context(|| format!("cannot read {path}"))?;
             tree.add(path, String::from_utf8(bytes).unwrap_or_default());
         }
+        tree.mark_test_modules();
         Ok(tree)
     }
 
@@ -43,12 +46,28 @@ impl Tree {
         for (path, text) in samples {
             tree.add((*path).to_owned(), (*text).to_owned());
         }
+        tree.mark_test_modules();
         tree
     }
 
     fn add(&mut self, path: String, text: String) {
         let source = path.ends_with(".rs").then(|| Source::new(&text));
-        self.files.insert(path.clone(), File { path, text, source });
+        self.files.insert(path.clone(), File { path, text, source, test_module: false });
+    }
+
+    /// Finds the files of modules that are declared under `#[cfg(test)]`.
+    fn mark_test_modules(&mut self) {
+        let mut modules = Vec::new();
+        for (file, source) in self.rust() {
+            let folder = file.module_folder();
+            modules.extend(source.test_modules().iter().map(|name| format!("{folder}/{name}")));
+        }
+        for file in self.files.values_mut() {
+            file.test_module = modules.iter().any(|module| {
+                let rest = file.path.strip_prefix(module.as_str());
+                rest.is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+            });
+        }
     }
 
     pub(crate) fn files(&self) -> impl Iterator<Item = &File> {
@@ -97,11 +116,23 @@ impl File {
     }
 
     /// Whether the whole file is test code: an integration test, an example, a bench, or a module
-    /// of tests beside the code.
+    /// that is compiled for tests only.
     pub(crate) fn is_test(&self) -> bool {
-        let in_folder =
-            ["/tests/", "/examples/", "/benches/"].iter().any(|f| self.path.contains(f));
-        in_folder || self.path.ends_with("/tests.rs") || self.path.starts_with("tests/")
+        let folders = ["/tests/", "/examples/", "/benches/"];
+        self.test_module
+            || self.path.starts_with("tests/")
+            || folders
+                .iter()
+                .any(|folder| self.path.contains(folder) && !self.path.contains("/src/"))
+    }
+
+    /// The folder in which the modules lie that this file declares.
+    fn module_folder(&self) -> String {
+        let (folder, name) = self.path.rsplit_once('/').unwrap_or(("", &self.path));
+        match name {
+            "lib.rs" | "main.rs" | "mod.rs" => folder.to_owned(),
+            _ => self.path.trim_end_matches(".rs").to_owned(),
+        }
     }
 }
 
