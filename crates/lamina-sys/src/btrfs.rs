@@ -213,42 +213,17 @@ const _: () = assert!(size_of::<InoLookup>() == 4096);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loopdev::{LoopDevice, LoopOptions};
-    use crate::mount::{self, MountFlags};
-    use crate::testing::{Mounted, TempDir, need_root, or_skip, run};
+    use crate::testing::{Disk, TempDir, need_root, or_skip};
     use crate::{Outcome, tree};
 
-    /// A btrfs on a loop device; fields are dropped in this order.
-    struct Btrfs {
-        fd: std::os::fd::OwnedFd,
-        _mounted: Mounted,
-        _temp: TempDir,
-    }
-
-    impl Btrfs {
-        fn new() -> Result<Btrfs, String> {
-            let temp = TempDir::new();
-            let flags = fs::OFlags::RDWR | fs::OFlags::CREATE;
-            let image = fs::open_at(temp.fd(), "image", flags, 0o600).unwrap();
-            fs::truncate(&image, 128 << 20).unwrap();
-            let path = temp.path().join("image");
-            run("mkfs.btrfs", &["-q".as_ref(), path.as_os_str()])?;
-            let options = LoopOptions { read_only: false, autoclear: true, direct_io: false };
-            let device =
-                LoopDevice::attach(&image, &path, options).map_err(|error| error.to_string())?;
-            let target = temp.mkdir("mnt");
-            let mounted = Mounted(target.clone());
-            mount::mount(device.path(), &target, "btrfs", MountFlags::empty(), "")
-                .map_err(|error| error.to_string())?;
-            let fd = fs::open_dir(&target).unwrap();
-            Ok(Btrfs { fd, _mounted: mounted, _temp: temp })
-        }
+    fn btrfs() -> Result<Disk, String> {
+        Disk::new("btrfs", 128 << 20, &[])
     }
 
     #[test]
     fn privileged_subvolumes_and_snapshots() {
         need_root!("privileged_subvolumes_and_snapshots");
-        let btrfs = or_skip!("privileged_subvolumes_and_snapshots", Btrfs::new());
+        let btrfs = or_skip!("privileged_subvolumes_and_snapshots", btrfs());
         let top = &btrfs.fd;
         assert!(is_btrfs(top).unwrap() && is_subvolume(top).unwrap());
         assert_eq!(subvolume_id(top).unwrap(), 5);
@@ -288,7 +263,7 @@ mod tests {
     #[test]
     fn privileged_nested_subvolumes_keep_the_outer_one() {
         need_root!("privileged_nested_subvolumes_keep_the_outer_one");
-        let btrfs = or_skip!("privileged_nested_subvolumes_keep_the_outer_one", Btrfs::new());
+        let btrfs = or_skip!("privileged_nested_subvolumes_keep_the_outer_one", btrfs());
         create_subvolume(&btrfs.fd, "outer").unwrap();
         let outer = fs::open_dir_at(&btrfs.fd, "outer").unwrap();
         create_subvolume(&outer, "inner").unwrap();
@@ -301,7 +276,7 @@ mod tests {
     #[test]
     fn privileged_trees_are_copied_by_reflink() {
         need_root!("privileged_trees_are_copied_by_reflink");
-        let btrfs = or_skip!("privileged_trees_are_copied_by_reflink", Btrfs::new());
+        let btrfs = or_skip!("privileged_trees_are_copied_by_reflink", btrfs());
         for name in ["src", "dst"] {
             fs::make_dir(&btrfs.fd, name, 0o755).unwrap();
         }

@@ -1,7 +1,12 @@
 //! What the tests of this crate share.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+
+use crate::fs::OFlags;
+use crate::loopdev::{LoopDevice, LoopOptions};
+use crate::mount::MountFlags;
 
 /// A directory of its own, with a descriptor.
 pub(crate) struct TempDir {
@@ -50,8 +55,40 @@ impl Drop for Mounted {
     }
 }
 
+/// A filesystem of its own on a loop device, at `mnt` in a directory of its own.
+/// The fields are dropped in this order.
+pub(crate) struct Disk {
+    pub(crate) fd: OwnedFd,
+    _mounted: Mounted,
+    _dir: TempDir,
+}
+
+impl Disk {
+    /// Makes it with `mkfs.<fs_type>`; the error says what this machine lacks.
+    pub(crate) fn new(fs_type: &str, size: u64, mkfs_options: &[&str]) -> Result<Disk, String> {
+        let dir = TempDir::new();
+        let flags = OFlags::RDWR | OFlags::CREATE;
+        let image = crate::fs::open_at(dir.fd(), "image", flags, 0o600).unwrap();
+        crate::fs::truncate(&image, size).unwrap();
+        let path = dir.path().join("image");
+        let mut args: Vec<&OsStr> = vec!["-q".as_ref()];
+        args.extend(mkfs_options.iter().map(OsStr::new));
+        args.push(path.as_os_str());
+        run(&format!("mkfs.{fs_type}"), &args)?;
+        let options = LoopOptions { read_only: false, autoclear: true, direct_io: false };
+        let device =
+            LoopDevice::attach(&image, &path, options).map_err(|error| error.to_string())?;
+        let target = dir.mkdir("mnt");
+        let mounted = Mounted(target.clone());
+        crate::mount::mount(device.path(), &target, fs_type, MountFlags::empty(), "")
+            .map_err(|error| error.to_string())?;
+        let fd = crate::fs::open_dir(&target).unwrap();
+        Ok(Disk { fd, _mounted: mounted, _dir: dir })
+    }
+}
+
 /// Runs a program; an error text if it is missing or fails.
-pub(crate) fn run(program: &str, args: &[&std::ffi::OsStr]) -> Result<(), String> {
+pub(crate) fn run(program: &str, args: &[&OsStr]) -> Result<(), String> {
     let output = std::process::Command::new(program)
         .args(args)
         .output()

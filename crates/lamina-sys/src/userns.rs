@@ -91,13 +91,15 @@ impl Sleeper {
         let parent = rustix::process::getpid().as_raw_nonzero().get();
         let mut pidfd: libc::c_int = -1;
         let flags = libc::CLONE_NEWUSER | libc::CLONE_PIDFD | libc::CLONE_FILES;
+        // The raw syscall takes whole words: an int would leave half of one undefined.
+        let (flags, none) = (libc::c_long::from(flags), 0 as libc::c_long);
         let blocked = SignalsBlocked::new()?;
         // SAFETY: without CLONE_VM the child runs on a copy of this stack and memory. It calls
         // only `sleep_until_killed`, which makes raw syscalls and never returns. The kernel writes
         // the pidfd through the pointer, which lives on, before the parent continues. Argument
         // order (flags, stack, parent_tid, …) holds on every architecture we build for.
         let pid = unsafe {
-            let pid = libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, 0, 0);
+            let pid = libc::syscall(libc::SYS_clone, flags, none, &raw mut pidfd, none, none);
             if pid == 0 {
                 sleep_until_killed(parent);
             }
@@ -147,9 +149,10 @@ impl Drop for Sleeper {
 
 /// All the child ever does. If the parent is gone or goes, the kernel kills it.
 fn sleep_until_killed(parent: libc::pid_t) -> ! {
+    let (kill, none) = (libc::SIGKILL as libc::c_ulong, 0 as libc::c_ulong);
     // SAFETY: raw syscalls on plain integers; the child has one thread and touches no shared state.
     unsafe {
-        libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
+        libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, kill, none, none, none);
         if libc::syscall(libc::SYS_getppid) != libc::c_long::from(parent) {
             libc::syscall(libc::SYS_exit_group, 1);
         }
@@ -161,7 +164,7 @@ fn sleep_until_killed(parent: libc::pid_t) -> ! {
                 0,
                 std::ptr::null::<libc::timespec>(),
                 std::ptr::null::<libc::sigset_t>(),
-                0,
+                none,
             );
         }
     }

@@ -1,7 +1,8 @@
 //! Attributes of an inode: kind, mode, owner, times. Nothing here follows a link.
 
-use std::ffi::OsStr;
-use std::os::fd::AsFd;
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, StatxAttributes, StatxFlags, Timespec, Timestamps, Uid,
@@ -114,16 +115,22 @@ pub fn stat_at(dir: impl AsFd, name: impl AsRef<OsStr>) -> Result<Stat> {
 pub fn set_mode(fd: impl AsFd, mode: u32) -> Result<()> {
     let mode = Mode::from_raw_mode(mode & 0o7777);
     match rustix::fs::fchmod(fd.as_fd(), mode) {
-        Err(Errno::BADF) => chmod_handle(fd, mode).call("fchmodat2"),
+        Err(Errno::BADF) => chmod_handle(fd.as_fd(), mode).call("fchmodat2"),
         result => result.call("fchmod"),
     }
 }
 
 /// Sets the permission bits of an entry; `EOPNOTSUPP` on a symbolic link.
 pub fn set_mode_at(dir: impl AsFd, name: impl AsRef<OsStr>, mode: u32) -> Result<()> {
-    let name = name.as_ref();
-    let handle = open_handle_at(dir, name)?;
-    chmod_handle(handle, Mode::from_raw_mode(mode & 0o7777)).call_on("fchmodat2", name)
+    let (dir, name) = (dir.as_fd(), name.as_ref());
+    let mode = Mode::from_raw_mode(mode & 0o7777);
+    let path = CString::new(name.as_bytes()).map_err(|_| Errno::INVAL);
+    let changed = path.and_then(|path| fchmodat2(dir, &path, mode, libc::AT_SYMLINK_NOFOLLOW));
+    match changed {
+        Err(Errno::NOSYS) => rustix::fs::chmod(fd_path(open_handle_at(dir, name)?), mode),
+        result => result,
+    }
+    .call_on("fchmodat2", name)
 }
 
 /// Sets owner and group of what `fd` stands for, also of a symbolic link by its handle.
@@ -139,7 +146,7 @@ pub fn set_owner_at(dir: impl AsFd, name: impl AsRef<OsStr>, uid: u32, gid: u32)
 
 /// Sets the times of what `fd` stands for, also of a symbolic link by its handle.
 pub fn set_times(fd: impl AsFd, times: &Times) -> Result<()> {
-    let times = timestamps(times);
+    let times = timestamps(times).call("utimensat")?;
     match rustix::fs::utimensat(fd.as_fd(), "", &times, AtFlags::EMPTY_PATH) {
         // Before Linux 5.8 utimensat had no AT_EMPTY_PATH. The magic link ends at the inode
         // itself, so a link's handle is not followed further.
@@ -154,8 +161,8 @@ pub fn set_times(fd: impl AsFd, times: &Times) -> Result<()> {
 /// Sets the times of an entry, of the link itself if it is one.
 pub fn set_times_at(dir: impl AsFd, name: impl AsRef<OsStr>, times: &Times) -> Result<()> {
     let name = name.as_ref();
-    rustix::fs::utimensat(dir, name, &timestamps(times), AtFlags::SYMLINK_NOFOLLOW)
-        .call_on("utimensat", name)
+    let times = timestamps(times).call_on("utimensat", name)?;
+    rustix::fs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW).call_on("utimensat", name)
 }
 
 fn statx(dir: impl AsFd, name: &OsStr, flags: AtFlags) -> Result<Stat> {
@@ -193,32 +200,41 @@ fn chown(dir: impl AsFd, name: &OsStr, uid: u32, gid: u32, flags: AtFlags) -> Re
 
 /// `fchmod` refuses `O_PATH` handles. Linux 6.6 has fchmodat2; before, the magic link leads to
 /// the inode and no further (a symbolic link's own mode answers `EOPNOTSUPP` both ways).
-fn chmod_handle(fd: impl AsFd, mode: Mode) -> rustix::io::Result<()> {
-    use std::os::fd::AsRawFd;
-    let flags = libc::AT_EMPTY_PATH;
-    // SAFETY: the descriptor is borrowed for the call and the empty path is a static C string;
-    // the kernel reads nothing else.
+fn chmod_handle(fd: BorrowedFd<'_>, mode: Mode) -> rustix::io::Result<()> {
+    match fchmodat2(fd, c"", mode, libc::AT_EMPTY_PATH) {
+        Err(Errno::NOSYS) => rustix::fs::chmod(fd_path(fd), mode),
+        result => result,
+    }
+}
+
+fn fchmodat2(
+    dir: BorrowedFd<'_>,
+    path: &CStr,
+    mode: Mode,
+    flags: libc::c_int,
+) -> rustix::io::Result<()> {
+    // SAFETY: the descriptor and the C string are borrowed for the call; the kernel only reads.
     let answer = unsafe {
         libc::syscall(
             libc::SYS_fchmodat2,
-            fd.as_fd().as_raw_fd(),
-            c"".as_ptr(),
+            dir.as_raw_fd(),
+            path.as_ptr(),
             mode.as_raw_mode(),
             flags,
         )
     };
-    match check(answer) {
-        Err(Errno::NOSYS) => rustix::fs::chmod(fd_path(fd), mode),
-        result => result.map(drop),
-    }
+    check(answer).map(drop)
 }
 
-fn timestamps(times: &Times) -> Timestamps {
+/// Above the range of nanoseconds lie the kernel's own marks "now" and "leave it", which no file
+/// time may turn into.
+fn timestamps(times: &Times) -> rustix::io::Result<Timestamps> {
     let spec = |time: Option<Time>| match time {
-        Some(time) => Timespec { tv_sec: time.sec, tv_nsec: time.nsec.into() },
-        None => Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
+        Some(time) if time.nsec >= 1_000_000_000 => Err(Errno::INVAL),
+        Some(time) => Ok(Timespec { tv_sec: time.sec, tv_nsec: time.nsec.into() }),
+        None => Ok(Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT }),
     };
-    Timestamps { last_access: spec(times.accessed), last_modification: spec(times.modified) }
+    Ok(Timestamps { last_access: spec(times.accessed)?, last_modification: spec(times.modified)? })
 }
 
 impl From<FileType> for FileKind {
@@ -261,6 +277,16 @@ mod tests {
         let found = stat(&file).unwrap();
         assert_eq!(found.modified, old);
         assert_ne!(found.accessed, old);
+    }
+
+    #[test]
+    fn nanoseconds_are_no_marks() {
+        let temp = TempDir::new();
+        for nsec in [1_000_000_000, 0x3FFF_FFFF, 0x3FFF_FFFE] {
+            let times = Times { accessed: None, modified: Some(Time { sec: 1, nsec }) };
+            let error = set_times(temp.fd(), &times).unwrap_err();
+            assert_eq!(error.outcome(), Outcome::InvalidArgument);
+        }
     }
 
     #[test]

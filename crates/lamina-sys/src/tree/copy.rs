@@ -239,3 +239,6 @@ fn open_deep(root: &OwnedFd, path: &[OsString]) -> Result<OwnedFd> {
     }
     Ok(dir)
 }
+
+#[cfg(test)]
+mod tests;

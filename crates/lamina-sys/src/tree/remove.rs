@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::stack::DirStack;
 use crate::error::{Result, SysError};
-use crate::fs::{self, FileKind, OFlags};
+use crate::fs::{self, DirEntry, FileKind, OFlags};
 use crate::{Outcome, kernel};
 
 /// Removes `dir/name` with all below it; `Ok(false)` if there was nothing.
@@ -76,16 +76,33 @@ fn enter(stack: &mut DirStack, name: &OsStr, frames: &mut Vec<Frame>) -> Result<
             frames.push(Frame { name: name.to_owned(), subdirs, rescans: RESCANS });
             Ok(())
         }
-        Err(error) if error.is_not_found() => Ok(()),
-        Err(error) => Err(error),
+        Err(error) => match error.outcome() {
+            Outcome::NotFound => Ok(()),
+            // Replaced by something else since it was listed.
+            Outcome::NotADirectory | Outcome::SymlinkLoop => {
+                remove_leaf(stack.top(), name).map(drop)
+            }
+            _ => Err(error),
+        },
     }
 }
 
 /// Removes what is not a directory and answers what is.
 fn clear(dir: BorrowedFd<'_>) -> Result<Vec<OsString>> {
+    clear_entries(dir, fs::read_dir(dir)?)
+}
+
+fn clear_entries(
+    dir: BorrowedFd<'_>,
+    entries: impl Iterator<Item = Result<DirEntry>>,
+) -> Result<Vec<OsString>> {
     let mut subdirs = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
+    for entry in entries {
+        let entry = match entry {
+            // The directory itself was removed by another while being read.
+            Err(error) if error.is_not_found() => break,
+            entry => entry?,
+        };
         if entry.kind == FileKind::Dir || matches!(remove_leaf(dir, &entry.name)?, Leaf::Dir) {
             subdirs.push(entry.name);
         }
@@ -157,6 +174,30 @@ mod tests {
         drop(stack);
         assert!(remove_tree(temp.fd(), &name).unwrap());
         assert_eq!(fs::read_dir(temp.fd()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn kinds_that_are_unknown_or_wrong_do_no_harm() {
+        let temp = TempDir::new();
+        temp.mkdir("dir/sub");
+        temp.write("file", b"");
+        let entry = |name: &str, kind| Ok(DirEntry { name: name.into(), kind, ino: 1 });
+        let entries = [
+            entry("dir", FileKind::Unknown),
+            entry("file", FileKind::Unknown),
+            entry("missing", FileKind::File),
+        ];
+        let subdirs = clear_entries(temp.fd(), entries.into_iter()).unwrap();
+        assert_eq!(subdirs, ["dir"]);
+        assert!(!temp.path().join("file").exists());
+
+        temp.write("file", b"");
+        let mut stack = DirStack::new(fs::open_dir(temp.path()).unwrap());
+        let mut frames = Vec::new();
+        for name in ["file", "missing"] {
+            enter(&mut stack, OsStr::new(name), &mut frames).unwrap();
+        }
+        assert!(frames.is_empty() && !temp.path().join("file").exists());
     }
 
     #[test]
