@@ -20,6 +20,19 @@ pub(crate) fn status(command: &mut Command) -> Result<bool> {
     Ok(status.success())
 }
 
+/// Echoes and runs `command`, which talks much; shows what it said only if it failed. Returns
+/// whether it succeeded.
+pub(crate) fn status_quietly(command: &mut Command) -> Result<bool> {
+    echo(command);
+    match ask(command) {
+        Ok(_) => Ok(true),
+        Err(error) => {
+            println!("{error:#}");
+            Ok(false)
+        }
+    }
+}
+
 /// Echoes and runs `command`; anything but success is an error that names it.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     if !status(command)? {

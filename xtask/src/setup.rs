@@ -115,7 +115,7 @@ pub(crate) fn ensure(packages: &[Package]) -> Result<()> {
     let _guard = NoServices::new()?;
     // The lists may be there and fresh, or absent, as on a container image.
     if !apt(&names)? {
-        process::status(apt_get().arg("update"))?;
+        process::status_quietly(apt_get().arg("update"))?;
         if !apt(&names)? {
             // One package that this release does not have must not keep the others away.
             for name in &names {
@@ -137,7 +137,7 @@ fn missing(packages: &[Package]) -> Vec<Package> {
 fn apt(names: &[&str]) -> Result<bool> {
     let mut command = apt_get();
     command.args(["install", "--yes", "--no-install-recommends"]).args(names);
-    process::status(&mut command)
+    process::status_quietly(&mut command)
 }
 
 fn apt_get() -> Command {
