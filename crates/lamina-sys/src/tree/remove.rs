@@ -176,6 +176,18 @@ mod tests {
         assert_eq!(fs::read_dir(temp.fd()).unwrap().count(), 0);
     }
 
+    /// Says something only when run by somebody else than root, who is let in anyway.
+    #[test]
+    fn an_owner_who_shut_himself_out_gets_in() {
+        let temp = TempDir::new();
+        temp.mkdir("tree/a/b");
+        temp.write("tree/a/b/f", b"");
+        for name in ["tree/a/b", "tree/a", "tree"] {
+            fs::set_mode_at(temp.fd(), name, 0).unwrap();
+        }
+        assert!(remove_tree(temp.fd(), "tree").unwrap());
+    }
+
     #[test]
     fn kinds_that_are_unknown_or_wrong_do_no_harm() {
         let temp = TempDir::new();
