@@ -26,7 +26,7 @@ pub(super) fn is_bare_field(field: &str) -> bool {
 
 /// Whether a value needs no quotes.
 pub(super) fn is_bare_value(value: &str) -> bool {
-    value.chars().next().is_some_and(begins_value) && value.chars().all(is_value)
+    value.starts_with(begins_value) && value.chars().all(is_value)
 }
 
 fn selector(cursor: &mut Cursor<'_>) -> Result<Selector> {
@@ -80,7 +80,12 @@ fn value(cursor: &mut Cursor<'_>, is_expression: bool) -> Result<Vec<u8>> {
         Some('/' | '|') => {
             Err(cursor.error(cursor.at, "a value that begins with '/' or '|' must be in \"…\""))
         }
-        Some(c) if begins_value(c) => Ok(cursor.take_while(is_value).as_bytes().to_vec()),
+        Some(c) if begins_value(c) => {
+            let start = cursor.at;
+            cursor.bump();
+            cursor.take_while(is_value);
+            Ok(cursor.text[start..cursor.at].as_bytes().to_vec())
+        }
         _ => Err(cursor.expected("a value")),
     }
 }
@@ -93,8 +98,9 @@ fn is_operator(c: char) -> bool {
     matches!(c, '=' | '!' | '~')
 }
 
+/// containerd takes any other character here, even one that is not printable.
 fn begins_value(c: char) -> bool {
-    is_value(c) && !is_operator(c) && !matches!(c, '"' | '/' | '|' | '.')
+    is_text(c) && !c.is_whitespace() && !is_operator(c) && !matches!(c, '"' | '/' | '|' | '.' | ',')
 }
 
 /// Go's `unicode.IsGraphic` without space and comma: letters, marks, numbers, punctuation, symbols.
