@@ -14,7 +14,7 @@ use crate::{Digest, Platform, json, media_type};
 /// JSON is the form of OCI image documents. Reading needs `mediaType`, `digest` and `size`, refuses
 /// negative sizes and digests of wrong form, and ignores unknown fields.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub struct Descriptor {
     /// What the content says it is; see [`media_type`].
     pub media_type: String,
@@ -44,6 +44,8 @@ pub struct Descriptor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
 }
+
+json::object!(Descriptor);
 
 impl Descriptor {
     /// A descriptor of the three parts that are always there.
@@ -136,6 +138,7 @@ mod tests {
             (r#"{"mediaType":"x","digest":"D!","size":"1"}"#, "string"),
             (r#"{"mediaType":"x","digest":"D!"}"#, "missing field `size`"),
             (r#"{"mediaType":"x","digest":"sha256:../../x","size":1}"#, "invalid digest"),
+            (r#"["x","D!",1]"#, "expected a JSON object"),
             (r#"{"digest":"D!","size":1}"#, "missing field `mediaType`"),
             (r#"{"mediaType":"x","digest":"D!","digest":"D!","size":1}"#, "duplicate field"),
             (r#"{"mediaType":"x","digest":"D!","size":1,"annotations":{"a":1}}"#, "integer"),

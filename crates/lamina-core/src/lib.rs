@@ -20,6 +20,7 @@ pub mod lease;
 pub mod media_type;
 pub mod mount;
 pub mod namespace;
+pub mod oci;
 pub mod platform;
 pub mod reference;
 pub mod snapshot;

@@ -20,6 +20,7 @@ use crate::{Error, Result, json};
 
 /// What an image or a host is: operating system, processor, and their finer parts. Empty = not said.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Platform {
     /// The processor, by Go's names: `amd64`, `arm64`, `386`, …
     #[serde(default, deserialize_with = "json::or_default")]
@@ -51,6 +52,8 @@ pub struct Platform {
     )]
     pub variant: String,
 }
+
+json::object!(Platform);
 
 impl Platform {
     /// A platform of the two parts that every image names.

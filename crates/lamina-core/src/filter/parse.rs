@@ -84,7 +84,7 @@ fn value(cursor: &mut Cursor<'_>, is_expression: bool) -> Result<Vec<u8>> {
             let start = cursor.at;
             cursor.bump();
             cursor.take_while(is_value);
-            Ok(cursor.text[start..cursor.at].as_bytes().to_vec())
+            Ok(cursor.text.as_bytes()[start..cursor.at].to_vec())
         }
         _ => Err(cursor.expected("a value")),
     }
