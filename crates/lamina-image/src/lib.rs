@@ -1,1 +1,7 @@
-//! To be written.
+//! Remote images and image formats.
+//!
+//! This crate talks to registries and reads and writes image formats. It is written against the traits
+//! of `lamina-core` and knows neither where state lies nor the wire between daemon and clients. What it
+//! needs of its surroundings (credentials, proxies, directories) is passed in.
+
+pub mod registry;

@@ -1,0 +1,272 @@
+//! A blob as a stream: sources in order, and large ones in several ranges at a time.
+//!
+//! Whatever happens underneath (a broken connection, a token that ran out, a mirror that dies half-way)
+//! the stream goes on at the byte where it stopped, so each byte is delivered once and in order.
+//! Nothing runs unless the stream is polled; dropping it ends every request.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesOrdered;
+use lamina_core::{Descriptor, Error, Result, media_type};
+use url::Url;
+
+use super::client::{Failures, Repository};
+use super::clients::Reach;
+use super::host::Host;
+use super::origin::Origin;
+use super::range::{RangeReader, Source, foreign_reach};
+
+/// The bytes of a blob, from [`Repository::blob`].
+pub struct Blob {
+    repository: Repository,
+    descriptor: Descriptor,
+    /// Those not tried yet.
+    sources: VecDeque<Source>,
+    failures: Failures,
+    offset: u64,
+    feed: Feed,
+}
+
+enum Feed {
+    /// Nothing is left to read.
+    Done,
+    /// The next source is to be opened.
+    Between,
+    One {
+        source: Source,
+        reader: Box<RangeReader>,
+    },
+    Many {
+        source: Source,
+        ready: VecDeque<Bytes>,
+        ranges: FuturesOrdered<Range>,
+        asked: u64,
+    },
+}
+
+type Range = Pin<Box<dyn Future<Output = Result<VecDeque<Bytes>>> + Send>>;
+
+impl fmt::Debug for Blob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blob")
+            .field("digest", &self.descriptor.digest)
+            .field("offset", &self.offset)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Blob {
+    pub(super) async fn open(
+        repository: Repository,
+        descriptor: Descriptor,
+        offset: u64,
+    ) -> Result<Blob> {
+        let size = descriptor.size;
+        if offset > size {
+            return Err(Error::new(
+                lamina_core::Kind::OutOfRange,
+                format!("{} has {size} bytes, none at {offset}", descriptor.digest),
+            ));
+        }
+        let mut blob = Blob {
+            sources: sources(&repository, &descriptor),
+            repository,
+            descriptor,
+            failures: Failures::default(),
+            offset,
+            feed: Feed::Done,
+        };
+        if offset < size {
+            blob.advance().await?;
+        }
+        Ok(blob)
+    }
+
+    /// What is read.
+    pub fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
+    /// How many bytes of the blob lie before what [`next`](Blob::next) returns.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The next bytes, never empty; `None` once the whole size was delivered. Safe to cancel: a call
+    /// that is dropped loses no bytes.
+    ///
+    /// # Errors
+    /// The last source's, when every source failed; the stream cannot be read any further then.
+    /// FailedPrecondition for a blob that is shorter, longer or empty.
+    pub async fn next(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            let read = match &mut self.feed {
+                Feed::Done => return self.end(),
+                Feed::Between => {
+                    self.advance().await?;
+                    continue;
+                }
+                Feed::One { reader, .. } => reader.next().await,
+                Feed::Many { ready, ranges, .. } => match ready.pop_front() {
+                    Some(bytes) => Ok(Some(bytes)),
+                    None => match ranges.next().await {
+                        Some(Ok(bytes)) => {
+                            *ready = bytes;
+                            self.ask_more();
+                            continue;
+                        }
+                        Some(Err(error)) => Err(error),
+                        None => Ok(None),
+                    },
+                },
+            };
+            match read {
+                Ok(Some(bytes)) => {
+                    self.offset += bytes.len() as u64;
+                    return Ok(Some(bytes));
+                }
+                Ok(None) => self.feed = Feed::Done,
+                Err(error) => {
+                    let name = self.source_name();
+                    self.failures.push(name, error);
+                    self.feed = Feed::Between;
+                }
+            }
+        }
+    }
+
+    fn end(&self) -> Result<Option<Bytes>> {
+        if self.offset == self.descriptor.size {
+            return Ok(None);
+        }
+        Err(Error::internal(format!("the stream of {} has failed before", self.descriptor.digest)))
+    }
+
+    /// Goes on with the next source that delivers. A source is taken off the list only once it has
+    /// answered, so that a dropped call forgets none.
+    async fn advance(&mut self) -> Result<()> {
+        while let Some(source) = self.sources.front().cloned() {
+            let started = self.start(&source).await;
+            self.sources.pop_front();
+            match started {
+                Ok(feed) => {
+                    self.feed = feed;
+                    return Ok(());
+                }
+                Err(error) => self.failures.push(name(&self.repository, &source), error),
+            }
+        }
+        self.feed = Feed::Done;
+        let failures = std::mem::take(&mut self.failures);
+        let name = self.repository.reference().name();
+        Err(failures.into_error(&format!("{name}: fetch blob {}", self.descriptor.digest)))
+    }
+
+    async fn start(&self, source: &Source) -> Result<Feed> {
+        let size = self.descriptor.size;
+        let left = size - self.offset;
+        // Addresses out of an image are no registries; they are asked in the plainest way.
+        let split = self.repository.ranges().filter(|ranges| {
+            matches!(source, Source::Host(_))
+                && ranges.parallel > 1
+                && ranges.size > 0
+                && left / 2 >= ranges.size
+        });
+        let end = split.map_or(size, |ranges| self.offset + ranges.size);
+        let mut reader = self.reader(source, self.offset, end).await?;
+        if split.is_none() || reader.is_whole() {
+            reader.extend();
+            return Ok(Feed::One { source: source.clone(), reader: Box::new(reader) });
+        }
+        let mut ranges: FuturesOrdered<Range> = FuturesOrdered::new();
+        ranges.push_back(Box::pin(drain(reader)));
+        let mut feed =
+            Feed::Many { source: source.clone(), ready: VecDeque::new(), ranges, asked: end };
+        ask(&self.repository, &self.descriptor, &mut feed);
+        Ok(feed)
+    }
+
+    fn ask_more(&mut self) {
+        ask(&self.repository, &self.descriptor, &mut self.feed);
+    }
+
+    async fn reader(&self, source: &Source, offset: u64, end: u64) -> Result<RangeReader> {
+        let (repository, descriptor) = (self.repository.clone(), self.descriptor.clone());
+        RangeReader::open(repository, source.clone(), descriptor, offset, end).await
+    }
+
+    fn source_name(&self) -> String {
+        match &self.feed {
+            Feed::Done | Feed::Between => String::new(),
+            Feed::One { source, .. } | Feed::Many { source, .. } => name(&self.repository, source),
+        }
+    }
+}
+
+/// Fills the ranges under way up to as many as are wanted.
+fn ask(repository: &Repository, descriptor: &Descriptor, feed: &mut Feed) {
+    let (Feed::Many { source, ranges, asked, .. }, Some(split)) = (feed, repository.ranges())
+    else {
+        return;
+    };
+    while ranges.len() < split.parallel && *asked < descriptor.size {
+        let (start, end) = (*asked, asked.saturating_add(split.size).min(descriptor.size));
+        let opened =
+            RangeReader::open(repository.clone(), source.clone(), descriptor.clone(), start, end);
+        ranges.push_back(Box::pin(async move { drain(opened.await?).await }));
+        *asked = end;
+    }
+}
+
+async fn drain(mut reader: RangeReader) -> Result<VecDeque<Bytes>> {
+    let mut all = VecDeque::new();
+    while let Some(bytes) = reader.next().await? {
+        all.push_back(bytes);
+    }
+    Ok(all)
+}
+
+/// The registry's hosts, then the addresses that the descriptor of a layer which may not be
+/// distributed names.
+fn sources(repository: &Repository, descriptor: &Descriptor) -> VecDeque<Source> {
+    let hosts = repository.hosts().iter().enumerate();
+    let able = hosts.filter(|(_, host)| host.capabilities().pull);
+    let mut sources: VecDeque<_> = able.map(|(index, _)| Source::Host(index)).collect();
+    if media_type::is_nondistributable(&descriptor.media_type) {
+        let urls = descriptor.urls.iter().filter_map(|url| foreign(repository, url));
+        sources.extend(urls.take(MOST_URLS).map(Source::Url));
+    }
+    sources
+}
+
+/// An address out of an image, if it may be asked.
+fn foreign(repository: &Repository, text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let origin = Origin::of(&url)?;
+    let local = foreign_reach(repository) == Reach::NotLinkLocal;
+    let plain = origin.is_loopback() && local;
+    let allowed = (origin.is_https() || plain)
+        && !origin.is_link_local()
+        && (local || !origin.is_loopback())
+        && url.username().is_empty()
+        && url.password().is_none();
+    if !allowed {
+        tracing::warn!(url = super::origin::shown(&url), "address of a layer not used");
+    }
+    allowed.then_some(url)
+}
+
+/// An image cannot make us knock at any number of doors.
+const MOST_URLS: usize = 4;
+
+fn name(repository: &Repository, source: &Source) -> String {
+    match source {
+        Source::Host(index) => repository.hosts().get(*index).map(Host::name).unwrap_or_default(),
+        Source::Url(url) => super::origin::shown(url),
+    }
+}
