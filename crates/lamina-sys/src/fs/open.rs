@@ -82,7 +82,8 @@ pub fn open_same_mount(dir: impl AsFd, name: impl AsRef<OsStr>, flags: OFlags) -
 /// A new open file description of what `fd` stands for, with other flags: turns an `O_PATH`
 /// handle into a readable descriptor. Does not work on handles of symbolic links.
 pub fn reopen(fd: impl AsFd, flags: OFlags) -> Result<OwnedFd> {
-    let path = fd_path(fd);
+    // Borrowed: the descriptor must live until it is open again.
+    let path = fd_path(&fd);
     rustix::fs::open(&path, flags | OFlags::CLOEXEC, Mode::empty()).call_on("open", &path)
 }
 
