@@ -5,4 +5,5 @@
 
 mod blocking;
 pub mod fault;
+pub mod mount;
 pub mod snapshot;
