@@ -4,6 +4,10 @@
 //! call to its end on a blocking thread.
 
 mod blocking;
+pub mod db;
+mod durability;
 pub mod fault;
 pub mod mount;
 pub mod snapshot;
+
+pub use durability::Durability;
