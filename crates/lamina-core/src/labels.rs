@@ -137,7 +137,8 @@ mod tests {
     #[test]
     fn updates_by_path() {
         let start = labels(&[("a", "1"), ("b", "2")]);
-        let cases: &[(&[(&str, &str)], &[&str], &[(&str, &str)])] = &[
+        type Pairs = &'static [(&'static str, &'static str)];
+        let cases: &[(Pairs, &[&str], Pairs)] = &[
             (&[("c", "3")], &[], &[("c", "3")]),
             (&[("c", "3")], &["labels"], &[("c", "3")]),
             (&[("a", "9"), ("c", "3")], &["labels.a"], &[("a", "9"), ("b", "2")]),

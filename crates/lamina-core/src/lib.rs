@@ -16,6 +16,7 @@ pub mod host;
 pub mod image;
 mod json;
 pub mod labels;
+pub mod layer;
 pub mod lease;
 pub mod media_type;
 pub mod mount;
