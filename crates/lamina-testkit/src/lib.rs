@@ -1,1 +1,9 @@
-//! To be written.
+//! Contract suites, fakes stricter than the real thing, and builders of test input.
+//!
+//! For tests only: everything here panics when the test set-up itself is wrong.
+
+// Test code fails by panicking; the lints that forbid it are for the product.
+#![allow(clippy::expect_used, clippy::panic)]
+
+pub mod image;
+pub mod registry;

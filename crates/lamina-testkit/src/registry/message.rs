@@ -1,0 +1,182 @@
+//! Requests in, answers out: as much of HTTP/1.1 as a registry's clients speak.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+/// A request.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    pub(super) method: String,
+    pub(super) path: String,
+    pub(super) query: String,
+    /// Names in lower case.
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: Bytes,
+}
+
+impl Request {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: Bytes,
+    pub(super) framing: Framing,
+    /// Stop after this many bytes of the body and close.
+    pub(super) stop_after: Option<u64>,
+    /// Pieces of so many bytes with a pause before each.
+    pub(super) slow: Option<(usize, Duration)>,
+    /// Close the connection behind the answer.
+    pub(super) close: bool,
+}
+
+/// How the end of a body is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// By this length, true or not.
+    Length(u64),
+    /// By chunks.
+    Chunked,
+    /// By chunks that never end: the body over and over.
+    Endless,
+}
+
+impl Reply {
+    pub(super) fn new(status: u16, body: impl Into<Bytes>) -> Reply {
+        let body = body.into();
+        Reply {
+            status,
+            headers: Vec::new(),
+            framing: Framing::Length(body.len() as u64),
+            body,
+            stop_after: None,
+            slow: None,
+            close: false,
+        }
+    }
+
+    pub(super) fn with(mut self, name: &str, value: impl Into<String>) -> Reply {
+        self.set(name, Some(value.into()));
+        self
+    }
+
+    /// Replaces a header, or takes it away.
+    pub(super) fn set(&mut self, name: &str, value: Option<String>) {
+        self.headers.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
+        self.headers.extend(value.map(|value| (name.to_owned(), value)));
+    }
+}
+
+/// Largest request head and body.
+const LARGEST: usize = 64 << 10;
+
+/// Reads a request; `None` when the peer closed, or does not speak HTTP.
+pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Request> {
+    let mut bytes = Vec::new();
+    let head = loop {
+        if let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
+            break end;
+        }
+        let is_http = bytes.first().is_none_or(u8::is_ascii_uppercase);
+        let read = stream.read_buf(&mut bytes).await.ok()?;
+        if read == 0 || bytes.len() > LARGEST || !is_http {
+            return None;
+        }
+        if !bytes.first().is_none_or(u8::is_ascii_uppercase) {
+            return None;
+        }
+    };
+    let text = String::from_utf8_lossy(&bytes[..head]).into_owned();
+    let mut lines = text.split("\r\n");
+    let mut parts = lines.next()?.split(' ');
+    let (method, target) = (parts.next()?.to_owned(), parts.next()?);
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let headers: Vec<_> = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.trim().to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
+    let mut request = Request {
+        method,
+        path: path.to_owned(),
+        query: query.to_owned(),
+        headers,
+        body: Bytes::new(),
+    };
+    let length = request.header("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
+    let mut body = bytes.split_off(head + 4);
+    while body.len() < length {
+        if length > LARGEST || stream.read_buf(&mut body).await.ok()? == 0 {
+            return None;
+        }
+    }
+    request.body = body.into();
+    Some(request)
+}
+
+/// Writes an answer. Returns how many bytes of the body were written, and whether the connection can go
+/// on.
+pub(super) async fn write(
+    stream: &mut (impl AsyncWrite + Unpin),
+    reply: &Reply,
+    head_only: bool,
+    sent: &mut u64,
+) -> std::io::Result<bool> {
+    let mut head = format!("HTTP/1.1 {} Test\r\n", reply.status);
+    for (name, value) in &reply.headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    match reply.framing {
+        Framing::Length(length) => head.push_str(&format!("Content-Length: {length}\r\n")),
+        Framing::Chunked | Framing::Endless => head.push_str("Transfer-Encoding: chunked\r\n"),
+    }
+    if reply.close {
+        head.push_str("Connection: close\r\n");
+    }
+    head.push_str("\r\n");
+    stream.write_all(head.as_bytes()).await?;
+    if head_only {
+        stream.flush().await?;
+        return Ok(!reply.close);
+    }
+    let chunked =
+        reply.framing != Framing::Length(0) && !matches!(reply.framing, Framing::Length(_));
+    let piece = reply.slow.map_or(32 << 10, |(size, _)| size);
+    loop {
+        let end = reply.stop_after.map_or(reply.body.len(), |stop| {
+            reply.body.len().min(usize::try_from(stop).unwrap_or(usize::MAX))
+        });
+        for part in reply.body[..end].chunks(piece) {
+            if let Some((_, pause)) = reply.slow {
+                tokio::time::sleep(pause).await;
+            }
+            if chunked {
+                stream.write_all(format!("{:x}\r\n", part.len()).as_bytes()).await?;
+            }
+            stream.write_all(part).await?;
+            if chunked {
+                stream.write_all(b"\r\n").await?;
+            }
+            stream.flush().await?;
+            *sent += part.len() as u64;
+        }
+        if reply.framing != Framing::Endless {
+            break;
+        }
+    }
+    if reply.stop_after.is_some() {
+        stream.flush().await?;
+        return Ok(false);
+    }
+    if chunked {
+        stream.write_all(b"0\r\n\r\n").await?;
+    }
+    stream.flush().await?;
+    Ok(!reply.close)
+}
