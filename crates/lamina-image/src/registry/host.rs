@@ -99,6 +99,7 @@ impl Host {
                 trust: &self.endpoint.trust,
                 reach: Reach::Any,
                 persist: ask.persist,
+                maybe_plain: self.endpoint.plain_fallback && !self.plain.load(Ordering::Relaxed),
             };
             let answer = match transport.exchange(&outgoing).await {
                 Ok(answer) => answer,

@@ -211,6 +211,7 @@ impl RangeReader {
                     trust: &Trust::default(),
                     reach: foreign_reach(&self.repository),
                     persist,
+                    maybe_plain: false,
                 };
                 transport.exchange(&outgoing).await.map_err(Failure::into_error)
             }

@@ -49,6 +49,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) reach: Reach,
     /// Whether a refused connection is worth another try: it worked a moment ago.
     pub(super) persist: bool,
+    /// Whether the peer may turn out not to speak TLS: then a handshake that breaks off means that.
+    pub(super) maybe_plain: bool,
 }
 
 /// Why there is no answer.
@@ -187,7 +189,7 @@ impl Transport {
             }
             Err(error) => {
                 let from = place(&outgoing.method, &url);
-                Err(failure(error, &from, outgoing.persist, self.timeouts.idle))
+                Err(failure(error, &from, outgoing, self.timeouts.idle))
             }
         }
     }
@@ -218,8 +220,17 @@ impl TokenServer for (&Transport, &Trust, &Origin) {
             (false, false) => Reach::Elsewhere,
         };
         let headers = HeaderMap::new();
-        let outgoing =
-            Outgoing { method, url, headers, private, body, trust: &trust, reach, persist: false };
+        let outgoing = Outgoing {
+            method,
+            url,
+            headers,
+            private,
+            body,
+            trust: &trust,
+            reach,
+            persist: false,
+            maybe_plain: false,
+        };
         transport.exchange(&outgoing).await.map_err(Failure::into_error)
     }
 
@@ -293,7 +304,7 @@ fn asked_pause(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// Sorts what reqwest could not do into what to do about it.
-fn failure(error: reqwest::Error, place: &str, persist: bool, idle: Duration) -> Failure {
+fn failure(error: reqwest::Error, place: &str, outgoing: &Outgoing<'_>, idle: Duration) -> Failure {
     let error = error.without_url();
     let tls = find::<rustls::Error>(&error).cloned();
     let io = find::<std::io::Error>(&error).map(std::io::Error::kind);
@@ -327,17 +338,15 @@ fn failure(error: reqwest::Error, place: &str, persist: bool, idle: Duration) ->
     }
     if is_connect {
         let failed = make(Kind::Unavailable, &format!("cannot connect: {text}"));
+        use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        let broke_off =
+            matches!(io, Some(BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof));
+        if broke_off && outgoing.maybe_plain {
+            return Failure::NotTls(failed);
+        }
         // A name that cannot be looked up just now; the other look-up errors are about the name.
-        let passing = text.contains("Temporary failure in name resolution")
-            || match io {
-                Some(std::io::ErrorKind::ConnectionRefused) => persist,
-                Some(std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::TimedOut) => true,
-                // Closed in the middle of a TLS handshake.
-                Some(std::io::ErrorKind::UnexpectedEof) => {
-                    return Failure::NotTls(failed);
-                }
-                _ => persist,
-            };
+        let passing =
+            broke_off || outgoing.persist || text.contains("Temporary failure in name resolution");
         return if passing { Failure::Passing(failed) } else { Failure::Final(failed) };
     }
     if error.is_builder() {
