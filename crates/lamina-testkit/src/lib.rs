@@ -1,9 +1,10 @@
-//! Contract suites, fakes stricter than the real thing, and builders of test input.
+//! Contract suites, fakes stricter than the real thing, builders of test input, and crashes.
 //!
 //! For tests only: everything here panics when the test set-up itself is wrong.
 
 // Test code fails by panicking; the lints that forbid it are for the product.
-#![allow(clippy::expect_used, clippy::panic)]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+pub mod crash;
 pub mod image;
 pub mod registry;
