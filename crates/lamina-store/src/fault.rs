@@ -15,6 +15,13 @@ pub trait Faults: Send + Sync {
     fn reach(&self, step: &'static str) -> Result<()>;
 }
 
+/// A closure listens by being called.
+impl<F: Fn(&'static str) -> Result<()> + Send + Sync> Faults for F {
+    fn reach(&self, step: &'static str) -> Result<()> {
+        self(step)
+    }
+}
+
 /// A handle to whoever listens at the steps. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Steps(Option<Arc<dyn Faults>>);
