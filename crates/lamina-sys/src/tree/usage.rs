@@ -26,7 +26,7 @@ pub struct TreeUsage {
 /// left out. `cancel` is asked at every entry; `true` ends with `ECANCELED`.
 pub fn usage(dir: impl AsFd, cancel: &mut dyn FnMut() -> bool) -> Result<TreeUsage> {
     let root = fs::open_at(dir.as_fd(), ".", OFlags::RDONLY | OFlags::DIRECTORY, 0)?;
-    let mut counter = Counter { total: TreeUsage::default(), linked: HashSet::new(), cancel };
+    let mut counter = Counter::new(cancel);
     counter.add(&fs::stat(&root)?);
     let mut stack = DirStack::new(root);
     let mut pending = vec![counter.scan(stack.top())?];
@@ -59,21 +59,31 @@ pub fn usage_at(
     Ok(TreeUsage { size: stat.blocks.saturating_mul(512), inodes: 1 })
 }
 
-struct Counter<'a> {
-    total: TreeUsage,
+/// Adds inodes up, each once.
+pub(super) struct Counter<'a> {
+    pub(super) total: TreeUsage,
     /// Only what has several links can be met twice.
     linked: HashSet<((u32, u32), u64)>,
     cancel: &'a mut dyn FnMut() -> bool,
 }
 
-impl Counter<'_> {
+impl<'a> Counter<'a> {
+    pub(super) fn new(cancel: &'a mut dyn FnMut() -> bool) -> Counter<'a> {
+        Counter { total: TreeUsage::default(), linked: HashSet::new(), cancel }
+    }
+
+    pub(super) fn check_cancel(&mut self) -> Result<()> {
+        if (self.cancel)() {
+            return Err(SysError::new("usage", Errno::CANCELED));
+        }
+        Ok(())
+    }
+
     /// Counts the entries of a directory and answers its subdirectories.
     fn scan(&mut self, dir: BorrowedFd<'_>) -> Result<Vec<OsString>> {
         let mut subdirs = Vec::new();
         for entry in fs::read_dir(dir)? {
-            if (self.cancel)() {
-                return Err(SysError::new("usage", Errno::CANCELED));
-            }
+            self.check_cancel()?;
             let entry = match entry {
                 // The directory itself was removed while being read.
                 Err(error) if error.is_not_found() => break,
@@ -94,7 +104,7 @@ impl Counter<'_> {
         Ok(subdirs)
     }
 
-    fn add(&mut self, stat: &Stat) {
+    pub(super) fn add(&mut self, stat: &Stat) {
         if !stat.is_dir() && stat.nlink > 1 && !self.linked.insert(stat.identity()) {
             return;
         }
@@ -104,7 +114,7 @@ impl Counter<'_> {
 }
 
 /// Removed or replaced since it was listed, or mounted over.
-fn is_gone(error: &SysError) -> bool {
+pub(super) fn is_gone(error: &SysError) -> bool {
     matches!(
         error.outcome(),
         Outcome::NotFound | Outcome::NotADirectory | Outcome::SymlinkLoop | Outcome::CrossDevice
