@@ -6,5 +6,6 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 pub mod crash;
+pub mod disk;
 pub mod image;
 pub mod registry;

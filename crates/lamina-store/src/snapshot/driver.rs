@@ -141,7 +141,7 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// parents do not tell while a rebase is still to come.
     fn target(&self, snapshot: &Snapshot, place: Place) -> Result<Target>;
 
-    /// The mounts of an active or view. Mounts nothing; looks at no file.
+    /// The mounts of an active or view. Mounts and changes nothing; always the same answer.
     fn mounts(&self, snapshot: &Snapshot) -> Result<Vec<Mount>>;
 
     /// Disk space of an active or view, measured now. `cancelled` is asked now and then.

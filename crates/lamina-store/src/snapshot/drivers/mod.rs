@@ -1,0 +1,128 @@
+//! The back ends that are built in, and how one is opened by its name.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`overlay`] | `overlayfs`: a directory a snapshot, stacked by the kernel |
+//! | [`native`] | `native`: a full copy a snapshot, on any file system |
+//! | [`btrfs`] | `btrfs`: a subvolume a snapshot |
+//! | `dirs` | the directories that the first two keep snapshots in |
+//! | `medium` | their file system: durability, and what it lost |
+
+pub mod btrfs;
+mod dirs;
+mod error;
+mod medium;
+pub mod native;
+pub mod overlay;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lamina_core::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+use super::driver::Driver;
+
+/// A back end that is built in.
+#[derive(Clone, Copy, Debug)]
+pub struct Builtin {
+    /// The snapshotter's name.
+    pub name: &'static str,
+    open: fn(&Path, &Config) -> Result<Arc<dyn Driver>, OpenError>,
+}
+
+/// Every back end, the preferred one first.
+pub const BUILTIN: &[Builtin] = &[
+    Builtin {
+        name: "overlayfs",
+        open: |root, config| Ok(Arc::new(overlay::Overlay::open(root, &config.overlayfs)?)),
+    },
+    Builtin { name: "native", open: |root, _| Ok(Arc::new(native::Native::open(root)?)) },
+    Builtin { name: "btrfs", open: |root, _| Ok(Arc::new(btrfs::Btrfs::open(root)?)) },
+];
+
+/// The settings of all back ends, by containerd's names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// Of `overlayfs`.
+    pub overlayfs: overlay::Config,
+    /// Of `native`.
+    pub native: RootConfig,
+    /// Of `btrfs`.
+    pub btrfs: RootConfig,
+}
+
+/// The settings of a back end that can only be put elsewhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RootConfig {
+    /// Where it keeps its files, instead of its place below the store's root.
+    pub root_path: Option<PathBuf>,
+}
+
+impl Config {
+    fn root_path(&self, name: &str) -> Option<&PathBuf> {
+        match name {
+            "overlayfs" => self.overlayfs.root_path.as_ref(),
+            "native" => self.native.root_path.as_ref(),
+            "btrfs" => self.btrfs.root_path.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+/// Why a back end is not there.
+#[derive(Debug)]
+pub enum OpenError {
+    /// This host does not have what it needs; nobody may have asked for it. Says what is missing.
+    Skip(String),
+    /// It is broken or wrongly set up.
+    Failed(Error),
+}
+
+impl From<Error> for OpenError {
+    fn from(error: Error) -> Self {
+        OpenError::Failed(error)
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::Skip(reason) => write!(f, "skipped: {reason}"),
+            OpenError::Failed(error) => f.write_str(&error.chain()),
+        }
+    }
+}
+
+/// Where the snapshotter `name` keeps its files in the store at `store_root` (an absolute path).
+pub fn root_of(name: &str, store_root: &Path, config: &Config) -> PathBuf {
+    match config.root_path(name) {
+        Some(path) => path.clone(),
+        None => store_root.join(format!("io.containerd.snapshotter.v1.{name}")),
+    }
+}
+
+/// Opens the back end `name` of the store at `store_root`, making its directories.
+///
+/// # Errors
+/// [`OpenError::Skip`] when this host lacks what it needs. Else InvalidArgument for an unknown name
+/// or a root that it cannot use, FailedPrecondition for a root that belongs to somebody else.
+pub fn open_driver(
+    name: &str,
+    store_root: &Path,
+    config: &Config,
+) -> Result<Arc<dyn Driver>, OpenError> {
+    let Some(builtin) = BUILTIN.iter().find(|builtin| builtin.name == name) else {
+        return Err(Error::invalid_argument(format!("no snapshotter is called {name:?}")).into());
+    };
+    let root = root_of(name, store_root, config);
+    (builtin.open)(&root, config)
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
