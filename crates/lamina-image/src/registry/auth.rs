@@ -198,10 +198,11 @@ impl Authorizer {
             return Ok(attempt.minted.is_none());
         }
         if let Some(bearer) = offered.iter().find(|c| c.scheme == "bearer") {
+            // A demand that makes no sense asks nobody for a password.
+            let service = Service::demanded(bearer, &self.scope, origin)?;
             if let Some(Credential::Bearer(token)) = self.credential(&mut state, origin).await? {
                 return Ok(state.fix(bearer_header(&token)?, used));
             }
-            let service = Service::demanded(bearer, &self.scope, origin)?;
             if attempt.minted.as_ref() == Some(&service) {
                 return Ok(false);
             }

@@ -104,7 +104,8 @@ impl Host {
             let answer = match transport.exchange(&outgoing).await {
                 Ok(answer) => answer,
                 Err(Failure::NotTls(error)) => {
-                    if !self.endpoint.plain_fallback || self.plain.load(Ordering::Relaxed) {
+                    // By what was sent: another request may have found out in the meantime.
+                    if !self.endpoint.plain_fallback || !origin.is_https() {
                         return Err(error);
                     }
                     self.plain.store(true, Ordering::Relaxed);
