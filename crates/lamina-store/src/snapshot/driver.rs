@@ -84,6 +84,21 @@ pub enum Whiteouts {
     Overlay,
 }
 
+/// Why a back end could not be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// It is not for this host, as configured: no such file system, no pool named.
+    Skip(String),
+    /// It should work and does not.
+    Failed(lamina_core::Error),
+}
+
+impl From<lamina_core::Error> for OpenError {
+    fn from(error: lamina_core::Error) -> Self {
+        OpenError::Failed(error)
+    }
+}
+
 /// What became of a removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removed {
@@ -91,6 +106,15 @@ pub enum Removed {
     Gone,
     /// In use; to be tried again.
     Busy,
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::Skip(reason) => write!(f, "skipped: {reason}"),
+            OpenError::Failed(error) => f.write_str(&error.chain()),
+        }
+    }
 }
 
 /// What a back end can do, as `plugins ls` shows it.

@@ -21,9 +21,8 @@ use lamina_sys::btrfs::{self, Access};
 use lamina_sys::{fs, mountinfo, tree};
 
 use super::super::driver::{
-    Capabilities, Driver, Place, Removed, Snapshot, SnapshotId, Stage, Target, Whiteouts,
+    Capabilities, Driver, OpenError, Place, Removed, Snapshot, SnapshotId, Stage, Target, Whiteouts,
 };
-use super::OpenError;
 use super::dirs::{self, Name, check_root, is_dir, list_ids, make_dir};
 use super::error::failed;
 use super::medium::Medium;

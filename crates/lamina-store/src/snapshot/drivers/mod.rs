@@ -15,14 +15,13 @@ mod medium;
 pub mod native;
 pub mod overlay;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lamina_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::driver::Driver;
+use super::driver::{Driver, OpenError};
 
 /// A back end that is built in.
 #[derive(Clone, Copy, Debug)]
@@ -69,30 +68,6 @@ impl Config {
             "native" => self.native.root_path.as_ref(),
             "btrfs" => self.btrfs.root_path.as_ref(),
             _ => None,
-        }
-    }
-}
-
-/// Why a back end is not there.
-#[derive(Debug)]
-pub enum OpenError {
-    /// This host does not have what it needs; nobody may have asked for it. Says what is missing.
-    Skip(String),
-    /// It is broken or wrongly set up.
-    Failed(Error),
-}
-
-impl From<Error> for OpenError {
-    fn from(error: Error) -> Self {
-        OpenError::Failed(error)
-    }
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            OpenError::Skip(reason) => write!(f, "skipped: {reason}"),
-            OpenError::Failed(error) => f.write_str(&error.chain()),
         }
     }
 }

@@ -11,8 +11,8 @@ use lamina_testkit::disk::Disk;
 use lamina_testkit::or_skip;
 
 use super::testing::{commit, layer, make, snapshot, stage};
-use super::{BUILTIN, Config, OpenError, open_driver, root_of};
-use crate::snapshot::driver::{Driver, Removed, Snapshot, SnapshotId};
+use super::{BUILTIN, Config, open_driver, root_of};
+use crate::snapshot::driver::{Driver, OpenError, Removed, Snapshot, SnapshotId};
 
 fn ids(ids: &[u64]) -> BTreeSet<SnapshotId> {
     ids.iter().copied().map(SnapshotId).collect()
