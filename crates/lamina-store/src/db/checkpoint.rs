@@ -50,6 +50,7 @@ impl Checkpointer {
     pub(super) fn start(file: &Path, shared: Arc<Shared>) -> Result<Self> {
         let conn = connect::checkpointer(file)?;
         let bell = Arc::new(Bell::default());
+        // joined: by `stop`, which Drop of the database calls.
         let thread = std::thread::Builder::new()
             .name("db-checkpoint".into())
             .spawn({

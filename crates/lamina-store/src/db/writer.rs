@@ -52,6 +52,7 @@ impl Writer {
         }))
         .map_err(failed("watch the WAL"))?;
         let (queue, requests) = mpsc::channel();
+        // joined: by `stop`, which Drop of the database calls.
         let thread = std::thread::Builder::new()
             .name("db-writer".into())
             .spawn({
