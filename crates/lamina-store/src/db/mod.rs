@@ -16,6 +16,7 @@
 //!
 //! A table has a file of its own with its row types, queries on [`Read`] and changes on [`Tx`].
 
+pub(crate) mod activations;
 mod backup;
 mod checkpoint;
 mod connect;

@@ -18,6 +18,7 @@
 mod error;
 mod layers;
 mod lookup;
+pub mod manager;
 mod options;
 mod perform;
 mod plan;

@@ -105,13 +105,13 @@ pub(super) fn split_all(options: &[String]) -> Result<Vec<&str>> {
     let mut words = Vec::new();
     for option in options {
         let pieces = split(option);
-        if pieces.len() > 1 && pieces.first().is_some_and(|first| is_layer(first)) {
-            if let Some(piece) = pieces.iter().skip(1).find(|piece| !is_word(piece)) {
-                return Err(Error::invalid_argument(format!(
-                    "mount option {option:?}: {piece:?} after a comma is no option; a comma in a \
-                     directory is written '\\,'"
-                )));
-            }
+        if pieces.first().is_some_and(|first| is_layer(first))
+            && let Some(piece) = pieces.iter().skip(1).find(|piece| !is_word(piece))
+        {
+            return Err(Error::invalid_argument(format!(
+                "mount option {option:?}: {piece:?} after a comma is no option; a comma in a \
+                 directory is written '\\,'"
+            )));
         }
         words.extend(pieces);
     }
