@@ -9,3 +9,4 @@ pub mod crash;
 pub mod disk;
 pub mod image;
 pub mod registry;
+pub mod suite;

@@ -1,0 +1,3 @@
+//! Contract suites: one per trait, run over every implementor of it.
+
+pub mod snapshots;

@@ -1,0 +1,48 @@
+//! Disk space.
+
+use lamina_core::snapshot::Usage;
+
+use super::lab::Lab;
+use super::tree::Op;
+
+const LARGE: i64 = 1 << 20;
+
+fn large(path: &str) -> Op {
+    Op::Written(path.to_owned(), "x".repeat(LARGE as usize))
+}
+
+/// An active is measured when it is asked about: what is in it, each inode once.
+pub fn usage_of_an_active(lab: &Lab<'_>) {
+    let mounts = lab.prepare("active", "");
+    let empty = lab.usage("active").unwrap();
+    assert!(empty.inodes <= 1 && empty.size < LARGE / 4, "{empty:?}");
+    lab.write(&mounts, &[large("one"), Op::Link("one", "two"), Op::Dir("dir", 0o755)]);
+    let full = lab.usage("active").unwrap();
+    assert_eq!(full.inodes, 3, "the root, the file under two names, the directory");
+    assert!((LARGE..LARGE + LARGE / 2).contains(&full.size), "{full:?}");
+    lab.write(&mounts, &[Op::Remove("one"), Op::Remove("two")]);
+    assert!(lab.usage("active").unwrap().size < LARGE / 2);
+}
+
+/// A commit keeps the numbers; a view has none; what the parent has is counted as the facts say.
+pub fn usage_of_a_committed(lab: &Lab<'_>) {
+    let mounts = lab.prepare("active", "");
+    lab.write(&mounts, &[large("one")]);
+    lab.commit("base", "active");
+    let base = lab.usage("base").unwrap();
+    assert!((LARGE..LARGE + LARGE / 2).contains(&base.size) && base.inodes == 2, "{base:?}");
+    lab.view("view", "base");
+    assert_eq!(lab.usage("view").unwrap(), Usage::default());
+
+    let mounts = lab.prepare("active", "base");
+    let shared = if lab.facts().usage_includes_parent { LARGE } else { 0 };
+    let fresh = lab.usage("active").unwrap();
+    assert!((shared..shared + LARGE / 2).contains(&fresh.size), "{fresh:?}");
+    lab.write(&mounts, &[large("two")]);
+    lab.commit("top", "active");
+    let top = lab.usage("top").unwrap();
+    assert!((shared + LARGE..shared + LARGE * 3 / 2).contains(&top.size), "{top:?}");
+    let inodes = if lab.facts().usage_includes_parent { 3 } else { 2 };
+    assert_eq!(top.inodes, inodes);
+    assert_eq!(lab.usage("base").unwrap(), base, "stored, not measured");
+}
