@@ -59,10 +59,9 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: &State) {
             Outcome::Hang => std::future::pending().await,
         };
         state.answered(number, reply.status);
-        let mut sent = 0;
         let head_only = request.method == "HEAD";
-        let written = message::write(&mut stream, &reply, head_only, &mut sent).await;
-        state.sent(number, sent);
+        let count = |bytes| state.sent(number, bytes);
+        let written = message::write(&mut stream, &reply, head_only, count).await;
         // A peer that went away is none of our business.
         if !written.unwrap_or(false) {
             let _ = stream.shutdown().await;

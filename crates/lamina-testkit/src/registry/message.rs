@@ -120,13 +120,14 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Reques
     Some(request)
 }
 
-/// Writes an answer. Returns how many bytes of the body were written, and whether the connection can go
-/// on.
+/// Writes an answer; returns whether the connection can go on. `count` is told of each piece of the
+/// body before it is written, so that a client which has seen a byte finds it counted, and of the piece
+/// taken back when that fails.
 pub(super) async fn write(
     stream: &mut (impl AsyncWrite + Unpin),
     reply: &Reply,
     head_only: bool,
-    sent: &mut u64,
+    mut count: impl FnMut(i64),
 ) -> std::io::Result<bool> {
     let mut head = format!("HTTP/1.1 {} Test\r\n", reply.status);
     for (name, value) in &reply.headers {
@@ -145,8 +146,7 @@ pub(super) async fn write(
         stream.flush().await?;
         return Ok(!reply.close);
     }
-    let chunked =
-        reply.framing != Framing::Length(0) && !matches!(reply.framing, Framing::Length(_));
+    let chunked = !matches!(reply.framing, Framing::Length(_));
     let piece = reply.slow.map_or(32 << 10, |(size, _)| size);
     loop {
         let end = reply.stop_after.map_or(reply.body.len(), |stop| {
@@ -156,15 +156,12 @@ pub(super) async fn write(
             if let Some((_, pause)) = reply.slow {
                 tokio::time::sleep(pause).await;
             }
-            if chunked {
-                stream.write_all(format!("{:x}\r\n", part.len()).as_bytes()).await?;
+            let size = part.len() as i64;
+            count(size);
+            if let Err(error) = write_part(stream, part, chunked).await {
+                count(-size);
+                return Err(error);
             }
-            stream.write_all(part).await?;
-            if chunked {
-                stream.write_all(b"\r\n").await?;
-            }
-            stream.flush().await?;
-            *sent += part.len() as u64;
         }
         if reply.framing != Framing::Endless {
             break;
@@ -179,4 +176,19 @@ pub(super) async fn write(
     }
     stream.flush().await?;
     Ok(!reply.close)
+}
+
+async fn write_part(
+    stream: &mut (impl AsyncWrite + Unpin),
+    part: &[u8],
+    chunked: bool,
+) -> std::io::Result<()> {
+    if chunked {
+        stream.write_all(format!("{:x}\r\n", part.len()).as_bytes()).await?;
+    }
+    stream.write_all(part).await?;
+    if chunked {
+        stream.write_all(b"\r\n").await?;
+    }
+    stream.flush().await
 }

@@ -49,7 +49,15 @@ struct Inner {
     repositories: BTreeMap<String, Repository>,
     rules: Vec<(On, Fault)>,
     records: Vec<Record>,
+    /// How many records were forgotten: numbers are never used twice.
+    forgotten: usize,
     issued: Issued,
+}
+
+impl Inner {
+    fn record(&mut self, number: usize) -> Option<&mut Record> {
+        self.records.get_mut(number.checked_sub(self.forgotten)?)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -118,18 +126,18 @@ impl State {
             status: 0,
             sent: 0,
         });
-        inner.records.len() - 1
+        inner.forgotten + inner.records.len() - 1
     }
 
     pub(super) fn answered(&self, number: usize, status: u16) {
-        if let Some(record) = self.lock().records.get_mut(number) {
+        if let Some(record) = self.lock().record(number) {
             record.status = status;
         }
     }
 
-    pub(super) fn sent(&self, number: usize, bytes: u64) {
-        if let Some(record) = self.lock().records.get_mut(number) {
-            record.sent = bytes;
+    pub(super) fn sent(&self, number: usize, bytes: i64) {
+        if let Some(record) = self.lock().record(number) {
+            record.sent = record.sent.saturating_add_signed(bytes);
         }
     }
 
@@ -138,7 +146,9 @@ impl State {
     }
 
     pub(super) fn forget(&self) {
-        self.lock().records.clear();
+        let mut inner = self.lock();
+        inner.forgotten += inner.records.len();
+        inner.records.clear();
     }
 
     pub(super) fn revoke(&self) {
