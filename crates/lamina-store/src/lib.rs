@@ -7,7 +7,9 @@ mod blocking;
 pub mod db;
 mod durability;
 pub mod fault;
+pub(crate) mod gc;
 pub mod mount;
+mod rounds;
 pub mod snapshot;
 
 pub use durability::Durability;

@@ -69,7 +69,9 @@ pub(super) fn configure(conn: &Connection, durability: Durability) -> rusqlite::
          PRAGMA wal_autocheckpoint = 0;
          PRAGMA journal_size_limit = 67108864;
          PRAGMA foreign_keys = ON;
-         PRAGMA temp_store = MEMORY;"
+         PRAGMA temp_store = MEMORY;
+         {}",
+        super::gc::LOG_TABLES
     ))
 }
 

@@ -126,7 +126,7 @@ CREATE TABLE containers (
   snapshotter  TEXT NOT NULL DEFAULT '',
   snapshot_key TEXT NOT NULL DEFAULT '',
   sandbox      TEXT NOT NULL DEFAULT '',
-  extensions   TEXT NOT NULL DEFAULT '{}',  -- {name: {"type_url": …, "value": hex}}
+  extensions   TEXT NOT NULL DEFAULT '{}',  -- {name: [type URL, hex of the value]}
   labels       TEXT NOT NULL DEFAULT '{}',
   created_at   INTEGER NOT NULL,
   updated_at   INTEGER NOT NULL,

@@ -1,0 +1,186 @@
+//! The engine: the life cycle of snapshots, once, for every local back end.
+//!
+//! It owns the rows and the order in which rows and files change; a [`Driver`] knows how a tree is
+//! kept. The order is such that a crash anywhere leaves either nothing, or files that no row names,
+//! which the next [`Engine::open`] drops. A live row never names missing files.
+//!
+//! - create: key held, parent pinned → stage → publish under a fresh id → entry durable → row
+//! - commit: key and name held → seal → data durable → row → settle
+//! - remove: row dead, name gone, in one transaction → files → row
+//!
+//! Every mutating function runs to its end on the caller's thread.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lamina_core::lease::ResourceType;
+use lamina_core::{Result, Scope, labels};
+
+use super::barrier::Barrier;
+use super::driver::{Driver, Snapshot, SnapshotId, Stage};
+use super::handle::Handle;
+use super::ids::Ids;
+use super::locks::{KeyLocks, Pins};
+use super::reaper::{Reaped, Reaper};
+use crate::db::names::NameRow;
+use crate::db::{Db, Read};
+use crate::durability::Durability;
+use crate::fault::Steps;
+
+/// How an engine behaves.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whether commits wait for the disk when the caller does not say.
+    pub durability: Durability,
+    /// Whether a namespace gets verified layers of another without fetching them.
+    pub share: bool,
+    /// Whether `remove` returns only when the files were tried.
+    pub sync_remove: bool,
+    /// Who listens at the steps.
+    pub steps: Steps,
+}
+
+/// One snapshotter: a driver, its rows, and what is under way.
+#[derive(Debug)]
+pub struct Engine {
+    pub(super) name: Arc<str>,
+    pub(super) driver: Arc<dyn Driver>,
+    pub(super) db: Db,
+    pub(super) options: Options,
+    pub(super) ids: Ids,
+    pub(super) keys: Arc<KeyLocks>,
+    pub(super) pins: Pins,
+    pub(super) barrier: Barrier,
+    pub(super) reaper: Reaper,
+    stages: AtomicU64,
+}
+
+impl Engine {
+    /// Opens the snapshotter `name`: first drops what a crash left behind, so that what is on disk
+    /// is what rows name. `pins` is shared with the collector.
+    ///
+    /// # Errors
+    /// Those of the database, and the driver's for a root that it cannot read.
+    pub(crate) fn open(
+        name: &str,
+        driver: Arc<dyn Driver>,
+        db: Db,
+        pins: Pins,
+        options: Options,
+    ) -> Result<Arc<Engine>> {
+        recover(name, &*driver, &db)?;
+        let reaper = Reaper::start(name, Arc::clone(&driver), db.clone(), options.steps.clone())?;
+        let engine = Engine {
+            name: name.into(),
+            barrier: Barrier::new(Arc::clone(&driver)),
+            driver,
+            ids: Ids::open(&db, name)?,
+            db,
+            options,
+            keys: Arc::default(),
+            pins,
+            reaper,
+            stages: AtomicU64::new(0),
+        };
+        engine.reaper.kick();
+        Ok(Arc::new(engine))
+    }
+
+    /// The snapshotter's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The back end.
+    pub fn driver(&self) -> &Arc<dyn Driver> {
+        &self.driver
+    }
+
+    /// The snapshotter as `scope` sees it.
+    pub fn scoped(self: &Arc<Self>, scope: Scope) -> Handle {
+        Handle::new(Arc::clone(self), scope)
+    }
+
+    /// Tries the files of every dead row once, and empties the trash.
+    ///
+    /// # Errors
+    /// Those of the database. A driver's refusal is counted in the answer, and tried again later.
+    pub fn reap(&self) -> Result<Reaped> {
+        self.reaper.pass()
+    }
+
+    /// Lets the reaper know that rows turned dead.
+    pub(crate) fn kick(&self) {
+        self.reaper.kick();
+    }
+
+    /// Stops the reaper and hands unused ids back. Nothing may be created after it.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn close(&self) -> Result<()> {
+        self.reaper.stop();
+        self.ids.hand_back(&self.db)
+    }
+
+    pub(super) fn fresh_stage(&self) -> Stage {
+        Stage { name: format!("new-{}", self.stages.fetch_add(1, Ordering::Relaxed)) }
+    }
+
+    pub(super) fn resource(&self) -> ResourceType {
+        ResourceType::Snapshot(self.name.to_string())
+    }
+
+    /// The snapshot behind a name, as the driver is told of it.
+    pub(super) fn describe(&self, read: &Read<'_>, name: &NameRow) -> Result<Snapshot> {
+        let parents = read.ancestors(&self.name, name.id)?.iter().map(|row| row.id).collect();
+        Ok(Snapshot {
+            id: name.id,
+            kind: name.kind,
+            parents,
+            labels: labels::inherited(&name.labels),
+        })
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.reaper.stop();
+    }
+}
+
+/// Rows per page while a whole table is read.
+const ROWS: usize = 1000;
+
+/// Drops what no row names and settles what a crash left unsettled.
+fn recover(name: &str, driver: &dyn Driver, db: &Db) -> Result<()> {
+    let mut live = BTreeSet::new();
+    for is_live in [true, false] {
+        let mut after = SnapshotId(0);
+        loop {
+            let page = db.read(|r| r.snapshot_page(name, after, is_live, ROWS))?;
+            let Some(last) = page.last() else { break };
+            after = last.id;
+            // Dead rows own their files still; the reaper removes them in an order that suits the driver.
+            live.extend(page.iter().map(|row| row.id));
+        }
+    }
+    let allocated = db.read(|r| r.next_snapshot_id(name))?;
+    driver.recover(&live, allocated)?;
+    for id in db.read(|r| r.unsettled(name))? {
+        let snapshot = db.read(|r| {
+            let parents = r.ancestors(name, id)?.iter().map(|row| row.id).collect();
+            Ok(Snapshot {
+                id,
+                kind: lamina_core::snapshot::Kind::Committed,
+                parents,
+                labels: Default::default(),
+            })
+        })?;
+        driver.settle(&snapshot)?;
+        let name = name.to_owned();
+        db.write(move |tx| tx.mark_settled(&name, id))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! The snapshotters of a host by name, opened when they are first asked for.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lamina_core::{Error, Kind, Result};
+
+use super::driver::{Driver, OpenError};
+use super::engine::{Engine, Options};
+use super::locks::Pins;
+use crate::db::Db;
+
+/// Opens one back end below its root directory.
+pub type Opener =
+    Arc<dyn Fn(&Path) -> std::result::Result<Arc<dyn Driver>, OpenError> + Send + Sync>;
+
+/// A snapshotter that a store may open.
+#[derive(Clone)]
+pub struct Source {
+    /// Its name, as clients choose it.
+    pub name: String,
+    /// Where it keeps its files; by default `<root>/io.containerd.snapshotter.v1.<name>`.
+    pub root: Option<PathBuf>,
+    /// Whether `remove` returns only when the files were tried.
+    pub sync_remove: bool,
+    /// Opens it.
+    pub open: Opener,
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("name", &self.name).field("root", &self.root).finish()
+    }
+}
+
+/// What became of opening a snapshotter, as `plugins ls` shows it.
+#[derive(Clone, Debug)]
+pub enum State {
+    /// It works.
+    Ready(Arc<Engine>),
+    /// It is not for this host, and why.
+    Skipped(String),
+    /// It should work and does not, and why.
+    Failed(Kind, String),
+}
+
+/// The snapshotters of a host.
+#[derive(Debug)]
+pub(crate) struct Engines {
+    db: Db,
+    options: Options,
+    root: PathBuf,
+    sources: Vec<Source>,
+    /// Pins outlive the question whether an engine is open: the collector asks for them by name.
+    pins: BTreeMap<String, Pins>,
+    opened: Mutex<BTreeMap<String, State>>,
+}
+
+impl Engines {
+    pub(crate) fn new(db: Db, options: Options, root: PathBuf, sources: Vec<Source>) -> Self {
+        let pins = sources.iter().map(|s| (s.name.clone(), Pins::default())).collect();
+        Engines { db, options, root, sources, pins, opened: Mutex::default() }
+    }
+
+    /// The snapshotter `name`, opened if it is not.
+    ///
+    /// # Errors
+    /// InvalidArgument for an empty or unknown name and for one that does not work here, with why.
+    pub(crate) fn get(&self, name: &str) -> Result<Arc<Engine>> {
+        if name.is_empty() {
+            return Err(Error::invalid_argument("snapshotter argument missing"));
+        }
+        match self.state(name) {
+            None => Err(Error::invalid_argument(format!("snapshotter not loaded: {name}"))),
+            Some(State::Ready(engine)) => Ok(engine),
+            Some(State::Skipped(why)) => {
+                Err(Error::invalid_argument(format!("snapshotter not loaded: {name}: {why}")))
+            }
+            Some(State::Failed(kind, why)) => {
+                Err(Error::new(kind, format!("snapshotter {name} does not work: {why}")))
+            }
+        }
+    }
+
+    /// What is under way upon the snapshots of `name`.
+    pub(crate) fn pins(&self, name: &str) -> Pins {
+        self.pins.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Every snapshotter with what became of it, opened if it is not.
+    pub(crate) fn states(&self) -> Vec<(String, State)> {
+        self.sources
+            .iter()
+            .filter_map(|source| Some((source.name.clone(), self.state(&source.name)?)))
+            .collect()
+    }
+
+    /// Where a snapshotter keeps its files.
+    pub(crate) fn root_of(&self, name: &str) -> PathBuf {
+        let source = self.sources.iter().find(|source| source.name == name);
+        source
+            .and_then(|source| source.root.clone())
+            .unwrap_or_else(|| self.root.join(format!("io.containerd.snapshotter.v1.{name}")))
+    }
+
+    /// Closes what was opened.
+    ///
+    /// # Errors
+    /// The first of the database; all are closed nevertheless.
+    pub(crate) fn close(&self) -> Result<()> {
+        let opened = std::mem::take(&mut *self.lock());
+        let mut result = Ok(());
+        for state in opened.into_values() {
+            if let State::Ready(engine) = state {
+                result = result.and(engine.close());
+            }
+        }
+        result
+    }
+
+    /// Opening is done under the lock: it recovers, and must not be done twice side by side.
+    fn state(&self, name: &str) -> Option<State> {
+        let source = self.sources.iter().find(|source| source.name == name)?;
+        let mut opened = self.lock();
+        if let Some(state) = opened.get(name) {
+            return Some(state.clone());
+        }
+        let state = self.open(source);
+        if let State::Failed(_, why) = &state {
+            tracing::warn!(snapshotter = %name, why, "snapshotter does not work");
+        }
+        // What failed may work later (a full disk); what was skipped stays so for this process.
+        if !matches!(state, State::Failed(..)) {
+            opened.insert(name.to_owned(), state.clone());
+        }
+        Some(state)
+    }
+
+    fn open(&self, source: &Source) -> State {
+        let failed = |error: Error| State::Failed(error.kind(), error.chain());
+        match (source.open)(&self.root_of(&source.name)) {
+            Err(OpenError::Skip(why)) => State::Skipped(why),
+            Err(OpenError::Failed(error)) => failed(error),
+            Ok(driver) => {
+                let options = Options { sync_remove: source.sync_remove, ..self.options.clone() };
+                let pins = self.pins(&source.name);
+                Engine::open(&source.name, driver, self.db.clone(), pins, options)
+                    .map_or_else(failed, State::Ready)
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, State>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
