@@ -6,8 +6,9 @@ use std::sync::Arc;
 use lamina_core::Result;
 use lamina_testkit::crash::{self, Listener, Scenario};
 
-use super::super::super::testing::need_root;
-use super::super::super::{How, all, is_mounted, unmount_recursive};
+use super::super::super::temp::TempMounts;
+use super::super::super::testing::{MountDir, need_root};
+use super::super::super::{How, is_mounted, unmount_recursive};
 use super::super::Manager;
 use super::{mounts_below, names, namespace, open, options, scope, targets, temporary, tmpfs};
 use crate::db::{Db, Options};
@@ -59,8 +60,11 @@ fn check(dir: &Path) {
 #[test]
 fn privileged_cut_at_every_step() {
     need_root!("privileged_cut_at_every_step");
-    let probe = super::super::super::testing::MountDir::new();
-    if let Err(error) = all(&[tmpfs()], &probe.mkdir("target")) {
+    // Undone at once: the children that are killed begin here too.
+    let probe = MountDir::new();
+    let probed = TempMounts::new(probe.path().join("tmp")).with(&[tmpfs()], |_| Ok(()));
+    drop(probe);
+    if let Err(error) = probed {
         return eprintln!("SKIP privileged_cut_at_every_step: {}", error.chain());
     }
     let steps = crash::at_every_step(&Scenario {
