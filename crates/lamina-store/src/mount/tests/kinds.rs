@@ -43,6 +43,21 @@ fn privileged_bind_is_what_its_options_say() {
 }
 
 #[test]
+fn privileged_a_file_is_bound_on_a_file() {
+    need_root!("privileged_a_file_is_bound_on_a_file");
+    for api in APIS {
+        let dir = MountDir::new();
+        let (source, target) = (dir.write("source", "from"), dir.write("target", "below"));
+        let mount = Mount::new("bind", source.display().to_string(), ["bind", "ro"]);
+        or_skip!("privileged_a_file_is_bound_on_a_file", by(api).all(&[mount], &target));
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "from", "{api:?}");
+        assert!(refused(&target), "{api:?}");
+        unmount(&target, How::Plain).unwrap();
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "below");
+    }
+}
+
+#[test]
 fn privileged_rbind_shows_what_is_mounted_below() {
     need_root!("privileged_rbind_shows_what_is_mounted_below");
     for api in APIS {
