@@ -29,6 +29,11 @@ pub(crate) const PACKAGES: &[Package] = &[
         programs: &["losetup", "unshare"],
         why: "loop devices and namespaces, in tests and to clean up after them",
     },
+    Package {
+        name: "docker-registry",
+        programs: &["docker-registry"],
+        why: "a registry that is not ours, as the peer of the registry client",
+    },
     Package { name: "mount", programs: &["mount", "umount"], why: "privileged tests" },
     Package {
         name: "e2fsprogs",

@@ -7,6 +7,7 @@
 
 pub mod crash;
 pub mod disk;
+pub mod honest;
 pub mod image;
 pub mod registry;
 pub mod suite;
