@@ -28,6 +28,7 @@ mod unmount;
 
 pub use layers::escape as escape_layer;
 pub use lookup::{is_mounted, lookup};
+pub(crate) use options::parse_map as parse_id_map;
 pub use perform::{Api, Mounter, all};
 pub use rewrite::read_only;
 pub use unmount::{How, unmount, unmount_all, unmount_mounts, unmount_recursive};

@@ -130,19 +130,24 @@ pub(super) fn unquote<'a>(key: &str, value: &'a str) -> &'a str {
 ///
 /// # Errors
 /// InvalidArgument that quotes the map.
-pub(super) fn parse_map(text: &str) -> Result<Vec<IdMap>> {
+pub(crate) fn parse_map(text: &str) -> Result<Vec<IdMap>> {
     let bad = || {
         Error::invalid_argument(format!(
             "id map {text:?} is not <container id>:<host id>:<size>[,…]"
         ))
     };
     let range = |range: &str| -> Option<IdMap> {
-        let mut numbers = range.split(':').map(|number| number.parse::<u32>().ok());
+        let mut numbers = range.split(':').map(number);
         let map =
             IdMap { inside: numbers.next()??, outside: numbers.next()??, size: numbers.next()?? };
         (numbers.next().is_none() && map.size > 0).then_some(map)
     };
     text.split(',').map(|part| range(part).ok_or_else(bad)).collect()
+}
+
+/// Digits only: `parse` would take `+1` too.
+fn number(text: &str) -> Option<u32> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 /// Cuts one string at its separating commas; empty pieces are dropped.

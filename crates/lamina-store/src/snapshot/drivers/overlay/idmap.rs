@@ -1,7 +1,8 @@
 //! Id maps in labels: whose the root of a layer is, as the host sees it.
 
 use lamina_core::{Error, Labels, Result, labels};
-use lamina_sys::userns::IdMap;
+
+use crate::mount::parse_id_map;
 
 /// User and group that root in the container is on the host. `None` when the labels have no map; if
 /// only one of the two is there, the other maps nothing.
@@ -17,27 +18,12 @@ pub(super) fn root_owner(labels: &Labels) -> Result<Option<(u32, u32)>> {
 }
 
 fn host_root(label: &str, map: &str) -> Result<u32> {
-    let bad = |why: &str| Error::invalid_argument(format!("label {label} is {map:?}: {why}"));
-    let mut found = None;
-    for range in map.split(',') {
-        let range =
-            parse(range).ok_or_else(|| bad("ranges are <container id>:<host id>:<size>"))?;
-        if range.inside == 0 {
-            found.get_or_insert(range.outside);
-        }
-    }
-    found.ok_or_else(|| bad("it does not map 0"))
-}
-
-fn parse(range: &str) -> Option<IdMap> {
-    let mut numbers = range.split(':').map(number);
-    let map = IdMap { inside: numbers.next()??, outside: numbers.next()??, size: numbers.next()?? };
-    (numbers.next().is_none() && map.size > 0).then_some(map)
-}
-
-/// Digits only: `parse` would take `+1` too.
-fn number(text: &str) -> Option<u32> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+    let ranges =
+        parse_id_map(map).map_err(|error| error.context(format!("label {label} is {map:?}")))?;
+    let root = ranges.iter().find(|range| range.inside == 0);
+    root.map(|range| range.outside).ok_or_else(|| {
+        Error::invalid_argument(format!("label {label} is {map:?}, which does not map 0"))
+    })
 }
 
 #[cfg(test)]
