@@ -99,15 +99,6 @@ impl From<lamina_core::Error> for OpenError {
     }
 }
 
-/// What became of a removal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Removed {
-    /// Nothing of it is left.
-    Gone,
-    /// In use; to be tried again.
-    Busy,
-}
-
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -115,6 +106,15 @@ impl fmt::Display for OpenError {
             OpenError::Failed(error) => f.write_str(&error.chain()),
         }
     }
+}
+
+/// What became of a removal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// Nothing of it is left.
+    Gone,
+    /// In use; to be tried again.
+    Busy,
 }
 
 /// What a back end can do, as `plugins ls` shows it.

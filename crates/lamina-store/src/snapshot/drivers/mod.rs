@@ -22,6 +22,7 @@ use lamina_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::driver::{Driver, OpenError};
+use super::registry::Source;
 
 /// A back end that is built in.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +79,20 @@ pub fn root_of(name: &str, store_root: &Path, config: &Config) -> PathBuf {
         Some(path) => path.clone(),
         None => store_root.join(format!("io.containerd.snapshotter.v1.{name}")),
     }
+}
+
+/// Every back end as a store may open it, with these settings.
+pub fn all(config: &Config) -> Vec<Source> {
+    let source = |builtin: &Builtin| {
+        let (open, config) = (builtin.open, config.clone());
+        Source {
+            name: builtin.name.to_owned(),
+            root: config.root_path(builtin.name).cloned(),
+            sync_remove: builtin.name == "overlayfs" && config.overlayfs.sync_remove,
+            open: Arc::new(move |root| open(root, &config)),
+        }
+    };
+    BUILTIN.iter().map(source).collect()
 }
 
 /// Opens the back end `name` of the store at `store_root`, making its directories.

@@ -33,9 +33,12 @@ pub(super) enum Op {
     Remove(&'static str),
 }
 
-/// Applies changes in order; they do not depend on the umask.
+/// Applies changes in order; they do not depend on the umask. What only root can do is left out by
+/// everybody else.
 pub(super) fn apply(root: &Path, ops: &[Op]) {
-    for op in ops {
+    let root_only = |op: &&Op| matches!(op, Op::Owner(..) | Op::Device(..));
+    let is_root = lamina_sys::kernel::is_root();
+    for op in ops.iter().filter(|op| is_root || !root_only(op)) {
         if let Err(error) = apply_one(root, op) {
             panic!("{op:?}: {error}");
         }
