@@ -1,0 +1,212 @@
+//! The contract suite's harness over a store of our own.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use lamina_core::event::NoEvents;
+use lamina_core::snapshot::{Kind, Snapshotter};
+use lamina_core::{Host, Mount, Namespace, Scope};
+use lamina_store::fault::Steps;
+use lamina_store::mount::{self, How};
+use lamina_store::snapshot::drivers::{self, Config};
+use lamina_store::{Options, Store};
+use lamina_testkit::disk::{Disk, Mounted};
+use lamina_testkit::suite::snapshots::{Facts, Harness, State};
+use tempfile::TempDir;
+
+use crate::fake_driver::{Behaviour, FakeDriver, MOUNT_TYPE};
+
+/// A fresh store, whose one snapshotter is under test.
+pub struct StoreHarness {
+    store: Store,
+    name: &'static str,
+    facts: Facts,
+    mount_points: AtomicU32,
+    // Dropped in this order: mounts first, the file system last.
+    mounted: Mounted,
+    _dir: Option<TempDir>,
+    _disk: Option<Disk>,
+}
+
+const PLAIN: Facts = Facts {
+    rebase: false,
+    mounts: true,
+    renames_directories: true,
+    usage_includes_parent: false,
+    layers: 128,
+};
+
+impl StoreHarness {
+    /// With `overlayfs`, on the file system of temporary files, or on ext4 where that is an overlay
+    /// itself.
+    pub fn overlayfs(config: drivers::overlay::Config) -> Result<Self, String> {
+        let facts = Facts { rebase: true, renames_directories: false, ..PLAIN };
+        let config = Config { overlayfs: config, ..Config::default() };
+        let overlay = lamina_sys::fs::space::magic::OVERLAY;
+        let nested = lamina_sys::fs::fs_info_of(std::env::temp_dir())
+            .is_ok_and(|info| info.magic == overlay);
+        let disk = if nested { Some(Disk::new("ext4", 512 << 20, &[])?) } else { None };
+        Self::privileged("overlayfs", facts, &config, disk)
+    }
+
+    /// With `native`.
+    pub fn native() -> Result<Self, String> {
+        let facts = Facts { usage_includes_parent: true, ..PLAIN };
+        Self::privileged("native", facts, &Config::default(), None)
+    }
+
+    /// With `btrfs`, on a disk of its own.
+    pub fn btrfs() -> Result<Self, String> {
+        let disk = Disk::new("btrfs", 512 << 20, &[])?;
+        Self::privileged("btrfs", PLAIN, &Config::default(), Some(disk))
+    }
+
+    /// With the fake, which needs no mounts.
+    pub fn fake() -> Result<Self, String> {
+        let facts = Facts { mounts: false, usage_includes_parent: true, layers: 24, ..PLAIN };
+        let source = fake_source(Behaviour::default());
+        Ok(Self::open("fake", facts, vec![source], None))
+    }
+
+    fn privileged(
+        name: &'static str,
+        facts: Facts,
+        config: &Config,
+        disk: Option<Disk>,
+    ) -> Result<Self, String> {
+        if !lamina_sys::kernel::is_root() {
+            return Err("needs root".to_owned());
+        }
+        Ok(Self::open(name, facts, drivers::all(config), disk))
+    }
+
+    fn open(
+        name: &'static str,
+        facts: Facts,
+        snapshotters: Vec<lamina_store::snapshot::Source>,
+        disk: Option<Disk>,
+    ) -> Self {
+        let dir = disk
+            .is_none()
+            .then(|| tempfile::Builder::new().prefix("lamina-contract-").tempdir().unwrap());
+        let top = match (&disk, &dir) {
+            (Some(disk), _) => disk.path(),
+            (None, Some(dir)) => dir.path(),
+            (None, None) => unreachable!("one of the two was made"),
+        };
+        let top = top.canonicalize().unwrap();
+        let mut options = Options::new(top.join("root"), top.join("state"));
+        options.snapshotters = snapshotters;
+        options.wait = Duration::ZERO;
+        options.events = Arc::new(NoEvents);
+        options.steps = Steps::none();
+        let store = Store::open(options).unwrap_or_else(|error| panic!("{}", error.chain()));
+        std::fs::create_dir(top.join("mnt")).unwrap();
+        StoreHarness {
+            store,
+            name,
+            facts,
+            mount_points: AtomicU32::new(0),
+            mounted: Mounted(top.join("mnt")),
+            _dir: dir,
+            _disk: disk,
+        }
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Where the snapshotter keeps its files.
+    pub fn root(&self) -> PathBuf {
+        self.store.snapshotter_root(self.name)
+    }
+}
+
+/// The fake, to be opened by a store.
+pub fn fake_source(behaviour: Behaviour) -> lamina_store::snapshot::Source {
+    lamina_store::snapshot::Source {
+        name: "fake".to_owned(),
+        root: None,
+        sync_remove: false,
+        open: Arc::new(move |root| Ok(FakeDriver::open(root, behaviour)?)),
+    }
+}
+
+impl Harness for StoreHarness {
+    fn snapshotter(&self) -> Arc<dyn Snapshotter> {
+        let scope = Scope::new(Namespace::new("testing").unwrap());
+        self.store.snapshotter(&scope, self.name).unwrap_or_else(|e| panic!("{}", e.chain()))
+    }
+
+    fn facts(&self) -> Facts {
+        self.facts
+    }
+
+    fn attach(&self, mounts: &[Mount]) -> PathBuf {
+        if let [Mount { kind, source, .. }] = mounts
+            && kind == MOUNT_TYPE
+        {
+            return PathBuf::from(source);
+        }
+        let number = self.mount_points.fetch_add(1, Ordering::Relaxed);
+        let at = self.mounted.0.join(number.to_string());
+        std::fs::create_dir(&at).unwrap();
+        mount::all(mounts, &at).unwrap_or_else(|error| panic!("{mounts:?}: {}", error.chain()));
+        at
+    }
+
+    fn detach(&self, at: &Path) {
+        if at.starts_with(&self.mounted.0) {
+            mount::unmount_all(at, How::Plain).unwrap_or_else(|e| panic!("{}", e.chain()));
+            // Not recursive: what is mounted still must not be deleted.
+            std::fs::remove_dir(at).unwrap();
+        }
+    }
+
+    fn mount_list(&self, state: &State) -> Option<Vec<Mount>> {
+        let dir = |id: &u64| format!("{}/snapshots/{id}", self.root().display());
+        let layer = |id: &u64| format!("{}/fs", dir(id));
+        let ro = state.kind == Kind::View;
+        let access = if ro { "ro" } else { "rw" };
+        match self.name {
+            "native" => {
+                let shown = state.parents.first().filter(|_| ro).unwrap_or(&state.id);
+                Some(vec![Mount::new("bind", dir(shown), ["rbind", access])])
+            }
+            "overlayfs" => Some(match state.parents.as_slice() {
+                [] => vec![Mount::new("bind", layer(&state.id), [access, "rbind"])],
+                [parent] if ro => vec![Mount::new("bind", layer(parent), [access, "rbind"])],
+                parents => {
+                    let mut options = Vec::new();
+                    if !ro {
+                        options.push(format!("workdir={}/work", dir(&state.id)));
+                        options.push(format!("upperdir={}", layer(&state.id)));
+                    }
+                    let lowers: Vec<_> = parents.iter().map(layer).collect();
+                    options.push(format!("lowerdir={}", lowers.join(":")));
+                    if Path::new("/sys/module/overlay/parameters/index").exists() {
+                        options.push("index=off".to_owned());
+                    }
+                    vec![Mount::new("overlay", "overlay", options)]
+                }
+            }),
+            // The options are the subvolume's id, and `ro` for a view.
+            "btrfs" => {
+                let place = if ro { "view" } else { "active" };
+                let subvolume = format!("{}/{place}/{}", self.root().display(), state.id);
+                let id =
+                    lamina_sys::btrfs::subvolume_id(lamina_sys::fs::open_dir(subvolume).unwrap());
+                let mut options = vec![format!("subvolid={}", id.unwrap())];
+                options.extend(ro.then(|| "ro".to_owned()));
+                let table = lamina_sys::mountinfo::read().unwrap();
+                let entry = lamina_sys::mountinfo::find(&table, &self.root()).unwrap();
+                Some(vec![Mount::new("btrfs", entry.source.to_str().unwrap(), options)])
+            }
+            _ => None,
+        }
+    }
+}
