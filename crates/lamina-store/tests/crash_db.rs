@@ -1,5 +1,7 @@
 //! The database, killed or failing at every step: what was answered is there, what failed is not.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests are tests.
+
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;

@@ -5,7 +5,7 @@
 //! run. Then, for each step and fault, it starts over with a fresh directory: an error is injected in
 //! this process, a kill in a child, which is this test binary again, asked for the same test.
 //!
-//! ```ignore
+//! ```text
 //! #[test]
 //! fn commit_survives_a_cut_at_every_step() {
 //!     crash::at_every_step(&Scenario {

@@ -54,10 +54,10 @@ impl Readers {
     /// Keeps a connection for the next reader. Its read is ended first: an open one would hold up
     /// checkpoints; a connection that cannot end it is closed, which does.
     fn give_back(&self, conn: Connection) {
-        if conn.is_autocommit() || conn.execute_batch("ROLLBACK").is_ok() {
-            if let Some(idle) = self.lock().as_mut().filter(|idle| idle.len() < KEPT) {
-                idle.push(conn);
-            }
+        if (conn.is_autocommit() || conn.execute_batch("ROLLBACK").is_ok())
+            && let Some(idle) = self.lock().as_mut().filter(|idle| idle.len() < KEPT)
+        {
+            idle.push(conn);
         }
     }
 

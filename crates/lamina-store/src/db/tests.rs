@@ -91,11 +91,10 @@ impl Stall {
     }
 }
 
+type Request<T> = Box<dyn FnMut(&mut super::Tx<'_>) -> Result<T> + Send>;
+
 /// Runs `requests` in one batch, in their order, and returns their answers.
-fn batch<T: Send + 'static>(
-    db: &Db,
-    requests: Vec<Box<dyn FnMut(&mut super::Tx<'_>) -> Result<T> + Send>>,
-) -> Vec<Result<T>> {
+fn batch<T: Send + 'static>(db: &Db, requests: Vec<Request<T>>) -> Vec<Result<T>> {
     let stall = Stall::new(db);
     let mut threads = Vec::new();
     for (n, request) in requests.into_iter().enumerate() {

@@ -44,38 +44,38 @@ pub fn from_ns(ns: i64) -> Timestamp {
 /// [`failed`]: super::error::failed
 pub(in crate::db) trait Columns {
     /// A JSON object of labels.
-    fn labels(&self, index: impl RowIndex + Copy) -> rusqlite::Result<Labels>;
+    fn labels(&self, index: impl RowIndex) -> rusqlite::Result<Labels>;
     /// A time in nanoseconds.
-    fn time(&self, index: impl RowIndex + Copy) -> rusqlite::Result<Timestamp>;
+    fn time(&self, index: impl RowIndex) -> rusqlite::Result<Timestamp>;
     /// A digest.
-    fn digest(&self, index: impl RowIndex + Copy) -> rusqlite::Result<Digest>;
+    fn digest(&self, index: impl RowIndex) -> rusqlite::Result<Digest>;
     /// A digest or NULL.
-    fn digest_or_null(&self, index: impl RowIndex + Copy) -> rusqlite::Result<Option<Digest>>;
+    fn digest_or_null(&self, index: impl RowIndex) -> rusqlite::Result<Option<Digest>>;
     /// A number that is never negative.
-    fn count(&self, index: impl RowIndex + Copy) -> rusqlite::Result<u64>;
+    fn count(&self, index: impl RowIndex) -> rusqlite::Result<u64>;
 }
 
 impl Columns for Row<'_> {
-    fn labels(&self, index: impl RowIndex + Copy) -> rusqlite::Result<Labels> {
+    fn labels(&self, index: impl RowIndex) -> rusqlite::Result<Labels> {
         labels_from_json(self.get_ref(index)?.as_str()?).map_err(|e| unreadable(Type::Text, e))
     }
 
-    fn time(&self, index: impl RowIndex + Copy) -> rusqlite::Result<Timestamp> {
+    fn time(&self, index: impl RowIndex) -> rusqlite::Result<Timestamp> {
         self.get(index).map(from_ns)
     }
 
-    fn digest(&self, index: impl RowIndex + Copy) -> rusqlite::Result<Digest> {
+    fn digest(&self, index: impl RowIndex) -> rusqlite::Result<Digest> {
         Digest::from_str(self.get_ref(index)?.as_str()?).map_err(|e| unreadable(Type::Text, e))
     }
 
-    fn digest_or_null(&self, index: impl RowIndex + Copy) -> rusqlite::Result<Option<Digest>> {
+    fn digest_or_null(&self, index: impl RowIndex) -> rusqlite::Result<Option<Digest>> {
         match self.get_ref(index)?.as_str_or_null()? {
             None => Ok(None),
             Some(text) => Digest::from_str(text).map(Some).map_err(|e| unreadable(Type::Text, e)),
         }
     }
 
-    fn count(&self, index: impl RowIndex + Copy) -> rusqlite::Result<u64> {
+    fn count(&self, index: impl RowIndex) -> rusqlite::Result<u64> {
         let value = i64::column_result(self.get_ref(index)?)?;
         u64::try_from(value)
             .map_err(|_| unreadable(Type::Integer, Error::data_loss(format!("{value} < 0"))))

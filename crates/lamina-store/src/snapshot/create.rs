@@ -62,11 +62,11 @@ impl Engine {
     fn refuse_taken(&self, scope: &Scope, new: &New) -> Result<()> {
         self.db.read(|r| r.check_lease(scope))?;
         let target = new.labels.get(labels::SNAPSHOT_REF);
-        if let Some(target) = target {
-            if self.name_row(scope, target)?.is_some() || self.adopt_named(scope, target)? {
-                self.hold_existing(scope, target)?;
-                return Err(Error::already_exists(format!("target snapshot {target:?}")));
-            }
+        if let Some(target) = target
+            && (self.name_row(scope, target)?.is_some() || self.adopt_named(scope, target)?)
+        {
+            self.hold_existing(scope, target)?;
+            return Err(Error::already_exists(format!("target snapshot {target:?}")));
         }
         if self.name_row(scope, &new.key)?.is_some() {
             self.hold_existing(scope, &new.key)?;

@@ -90,10 +90,10 @@ impl Reaper {
     pub(crate) fn stop(&self) {
         lock(&self.work.wanted).stop = true;
         self.work.changed.notify_all();
-        if let Some(thread) = lock(&self.thread).take() {
-            if thread.join().is_err() {
-                tracing::error!(snapshotter = %self.work.snapshotter, "the reaper panicked");
-            }
+        if let Some(thread) = lock(&self.thread).take()
+            && thread.join().is_err()
+        {
+            tracing::error!(snapshotter = %self.work.snapshotter, "the reaper panicked");
         }
     }
 }

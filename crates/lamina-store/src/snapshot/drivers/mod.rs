@@ -29,8 +29,11 @@ use super::registry::Source;
 pub struct Builtin {
     /// The snapshotter's name.
     pub name: &'static str,
-    open: fn(&Path, &Config) -> Result<Arc<dyn Driver>, OpenError>,
+    open: Open,
 }
+
+/// Opens a back end below the store's root.
+type Open = fn(&Path, &Config) -> Result<Arc<dyn Driver>, OpenError>;
 
 /// Every back end, the preferred one first.
 pub const BUILTIN: &[Builtin] = &[
