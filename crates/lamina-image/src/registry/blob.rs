@@ -167,7 +167,7 @@ impl Blob {
         Err(failures.into_error(&format!("{name}: fetch blob {}", self.descriptor.digest)))
     }
 
-    async fn start(&self, source: &Source) -> Result<Feed> {
+    async fn start(&mut self, source: &Source) -> Result<Feed> {
         let size = self.descriptor.size;
         let left = size - self.offset;
         // Addresses out of an image are no registries; they are asked in the plainest way.
@@ -178,7 +178,9 @@ impl Blob {
                 && left / 2 >= ranges.size
         });
         let end = split.map_or(size, |ranges| self.offset + ranges.size);
-        let mut reader = self.reader(source, self.offset, end).await?;
+        let (repository, descriptor) = (self.repository.clone(), self.descriptor.clone());
+        let mut reader =
+            RangeReader::open(repository, source.clone(), descriptor, self.offset, end).await?;
         if split.is_none() || reader.is_whole() {
             reader.extend();
             return Ok(Feed::One { source: source.clone(), reader: Box::new(reader) });
@@ -193,11 +195,6 @@ impl Blob {
 
     fn ask_more(&mut self) {
         ask(&self.repository, &self.descriptor, &mut self.feed);
-    }
-
-    async fn reader(&self, source: &Source, offset: u64, end: u64) -> Result<RangeReader> {
-        let (repository, descriptor) = (self.repository.clone(), self.descriptor.clone());
-        RangeReader::open(repository, source.clone(), descriptor, offset, end).await
     }
 
     fn source_name(&self) -> String {
@@ -268,5 +265,21 @@ fn name(repository: &Repository, source: &Source) -> String {
     match source {
         Source::Host(index) => repository.hosts().get(*index).map(Host::name).unwrap_or_default(),
         Source::Url(url) => super::origin::shown(url),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pipeline moves streams between threads; this is a test by compiling.
+    #[test]
+    fn streams_and_their_futures_may_change_threads() {
+        fn is_send<T: Send>(_: Option<T>) {}
+        is_send(None::<Blob>);
+        async fn next(mut blob: Blob) -> Result<Option<Bytes>> {
+            blob.next().await
+        }
+        is_send(None::<Blob>.map(next));
     }
 }

@@ -19,13 +19,8 @@ use super::{document, resolve};
 /// same one.
 #[derive(Clone, Debug)]
 pub struct Registry {
-    inner: Arc<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    config: Config,
-    transport: Transport,
+    config: Arc<Config>,
+    transport: Arc<Transport>,
 }
 
 impl Registry {
@@ -34,8 +29,18 @@ impl Registry {
     /// # Errors
     /// InvalidArgument for a proxy that cannot be used.
     pub fn new(config: Config) -> Result<Registry> {
-        let transport = Transport::new(&config)?;
-        Ok(Registry { inner: Arc::new(Inner { config, transport }) })
+        let transport = Arc::new(Transport::new(&config)?);
+        Ok(Registry { config: Arc::new(config), transport })
+    }
+
+    /// The same client with other settings of hosts, for one request of one user: `hosts_dirs`,
+    /// `plain_http`, `skip_verify`, `headers` and `ranges` may be changed. Connections are shared, so
+    /// changes of anything else have no effect.
+    #[must_use]
+    pub fn with(&self, change: impl FnOnce(&mut Config)) -> Registry {
+        let mut config = Config::clone(&self.config);
+        change(&mut config);
+        Registry { config: Arc::new(config), transport: Arc::clone(&self.transport) }
     }
 
     /// The repository that `reference` is in, through its configured hosts. Their files are read anew
@@ -49,7 +54,7 @@ impl Registry {
         reference: &Reference,
         credentials: Arc<dyn Credentials>,
     ) -> Result<Repository> {
-        let (domain, config) = (reference.domain().to_owned(), self.inner.config.clone());
+        let (domain, config) = (reference.domain().to_owned(), Arc::clone(&self.config));
         let (endpoints, warnings) =
             tokio::task::spawn_blocking(move || hosts::load(&domain, &config)).await.map_err(
                 |error| Error::internal("reading the hosts of a registry died").with_source(error),
@@ -155,11 +160,11 @@ impl Repository {
     }
 
     pub(super) fn transport(&self) -> &Transport {
-        &self.registry.inner.transport
+        &self.registry.transport
     }
 
     pub(super) fn ranges(&self) -> Option<Ranges> {
-        self.registry.inner.config.ranges
+        self.registry.config.ranges
     }
 
     pub(super) fn hosts(&self) -> &[Host] {

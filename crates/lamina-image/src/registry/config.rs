@@ -14,6 +14,9 @@ pub struct Config {
     pub plain_http: bool,
     /// No check of certificates, for registries that no `hosts.toml` describes.
     pub skip_verify: bool,
+    /// Headers for every configured host of a reference, e.g. from a client's request. As private as
+    /// those of a `hosts.toml`.
+    pub headers: Vec<(String, String)>,
     /// Which proxies to go through. Loopback is always reached directly.
     pub proxies: Proxies,
     /// The `User-Agent` header.
@@ -35,6 +38,7 @@ impl Default for Config {
             hosts_dirs: Vec::new(),
             plain_http: false,
             skip_verify: false,
+            headers: Vec::new(),
             proxies: Proxies::default(),
             user_agent: concat!("lamina/", env!("CARGO_PKG_VERSION")).to_owned(),
             timeouts: Timeouts::default(),

@@ -158,7 +158,7 @@ fn endpoint(
     Ok(Endpoint {
         plain_fallback: plain_fallback && !configured,
         capabilities: entry.capabilities,
-        headers: headers(entry)?,
+        headers: headers(&[&entry.headers, &config.headers])?,
         namespace: (!is_itself).then(|| registry.to_owned()),
         base,
         trust,
@@ -218,10 +218,10 @@ fn trust(entry: &HostEntry, warnings: &mut Vec<String>) -> Result<Trust> {
     Ok(trust)
 }
 
-fn headers(entry: &HostEntry) -> Result<HeaderMap> {
+fn headers(lists: &[&[(String, String)]]) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
-    for (name, value) in &entry.headers {
-        let bad = || Error::invalid_argument(format!("hosts.toml: header {name:?} is malformed"));
+    for (name, value) in lists.iter().copied().flatten() {
+        let bad = || Error::invalid_argument(format!("the header {name:?} is malformed"));
         let key = HeaderName::try_from(name.as_str()).map_err(|_| bad())?;
         let mut value = HeaderValue::try_from(value.as_str()).map_err(|_| bad())?;
         value.set_sensitive(key == AUTHORIZATION);

@@ -17,6 +17,7 @@ mod client;
 mod clients;
 mod config;
 pub mod docker_config;
+mod docker_credentials;
 mod document;
 mod helper;
 mod host;
@@ -32,4 +33,5 @@ pub use auth::{Anonymous, Credential, CredentialRequest, Credentials, ForHost, S
 pub use blob::Blob;
 pub use client::{Registry, Repository};
 pub use config::{Config, Limits, Proxies, Ranges, Retry, Timeouts};
+pub use docker_credentials::DockerCredentials;
 pub use helper::run_helper;

@@ -58,6 +58,9 @@ pub(super) struct Outgoing<'a> {
 pub(super) enum Failure {
     /// It can be tried again at once or later.
     Passing(Error),
+    /// A long wait was in vain. It is tried once more and not until the attempts are used up: another
+    /// host may be quicker.
+    Silent(Error),
     /// Trying again cannot help.
     Final(Error),
     /// The peer does not speak TLS.
@@ -67,7 +70,10 @@ pub(super) enum Failure {
 impl Failure {
     pub(super) fn into_error(self) -> Error {
         match self {
-            Failure::Passing(error) | Failure::Final(error) | Failure::NotTls(error) => error,
+            Failure::Passing(error)
+            | Failure::Silent(error)
+            | Failure::Final(error)
+            | Failure::NotTls(error) => error,
         }
     }
 }
@@ -88,6 +94,7 @@ impl Transport {
     /// attempts are used up; then the last answer or failure is returned.
     pub(super) async fn exchange(&self, outgoing: &Outgoing<'_>) -> Result<Answer, Failure> {
         let mut attempt = 1;
+        let mut was_silent = false;
         loop {
             let last = attempt >= self.retry.attempts;
             let asked = match self.follow(outgoing).await {
@@ -104,6 +111,11 @@ impl Transport {
                 }
                 Err(Failure::Passing(error)) if !last => {
                     tracing::debug!(error = error.chain(), "trying again");
+                    None
+                }
+                Err(Failure::Silent(error)) if !last && !was_silent => {
+                    tracing::debug!(error = error.chain(), "trying once more");
+                    was_silent = true;
                     None
                 }
                 done => return done,
@@ -328,13 +340,14 @@ fn failure(error: reqwest::Error, place: &str, outgoing: &Outgoing<'_>, idle: Du
         }
         None => {}
     }
+    if is_timeout && is_connect {
+        let failed = make(Kind::Unavailable, "no connection in time").with_source(error);
+        // A host that is not there would cost the whole time again; the next one is asked instead.
+        return if outgoing.persist { Failure::Silent(failed) } else { Failure::Final(failed) };
+    }
     if is_timeout {
-        let why = if is_connect {
-            "no connection in time".to_owned()
-        } else {
-            format!("no answer within {} s", idle.as_secs_f32())
-        };
-        return Failure::Passing(make(Kind::Unavailable, &why).with_source(error));
+        let why = format!("no answer within {} s", idle.as_secs_f32());
+        return Failure::Silent(make(Kind::Unavailable, &why).with_source(error));
     }
     if is_connect {
         let failed = make(Kind::Unavailable, &format!("cannot connect: {text}"));

@@ -238,3 +238,37 @@ async fn proxies_are_used_but_for_this_machine() {
     assert_eq!(error.kind(), Kind::Unavailable);
     assert!(proxy.requests().is_empty());
 }
+
+#[tokio::test]
+async fn settings_of_one_request_do_not_stay() {
+    let registry = TestRegistry::start();
+    image(&registry);
+    let reference = Reference::parse(&format!("{}/a/b:1", registry.host())).unwrap();
+    let client = Registry::new(config()).unwrap();
+    let other = client.with(|config| config.headers.push(("x-mine".into(), "1".into())));
+    for (client, header) in [(&other, Some("1")), (&client, None)] {
+        registry.forget();
+        let repository = client.repository(&reference, Arc::new(Anonymous)).await.unwrap();
+        repository.resolve().await.unwrap();
+        assert_eq!(registry.requests()[0].header("x-mine"), header);
+    }
+    let bad = client.with(|config| config.headers.push(("a b".into(), "1".into())));
+    let result = bad.repository(&reference, Arc::new(Anonymous)).await;
+    assert_error(result, Kind::InvalidArgument, &["\"a b\" is malformed"]);
+}
+
+#[tokio::test]
+async fn a_mirror_that_is_not_there_or_silent_costs_little() {
+    let (upstream, silent) = (TestRegistry::start(), TestRegistry::start());
+    silent.fault(On::path("/"), Fault::Hang);
+    let gone = TestRegistry::start().url().to_owned();
+    let toml = format!(
+        "server = \"{}\"\n[host.\"{gone}\"]\n[host.\"{}\"]\n",
+        upstream.url(),
+        silent.url()
+    );
+    let image = image(&upstream);
+    let repository = configured(&upstream, &toml).await;
+    assert_eq!(repository.resolve().await.unwrap(), image.root);
+    assert_eq!(silent.requests().len(), 2, "asked once more, not until the attempts are used up");
+}
