@@ -7,6 +7,7 @@ use crate::Result;
 use crate::container::ContainerStore;
 use crate::content::ContentStore;
 use crate::image::ImageStore;
+use crate::layer::LayerStore;
 use crate::lease::LeaseStore;
 use crate::mount::MountManager;
 use crate::namespace::{NamespaceStore, Scope};
@@ -25,6 +26,12 @@ pub trait Host: Send + Sync + fmt::Debug {
     /// # Errors
     /// InvalidArgument for an empty name or one that is not loaded here, with the reason.
     fn snapshotter(&self, scope: &Scope, name: &str) -> Result<Arc<dyn Snapshotter>>;
+
+    /// Layers on their way into the snapshotter `name`.
+    ///
+    /// # Errors
+    /// As [`snapshotter`](Self::snapshotter); Unimplemented where layers are laid by somebody else.
+    fn layers(&self, scope: &Scope, name: &str) -> Result<Arc<dyn LayerStore>>;
 
     /// Image records.
     fn images(&self, scope: &Scope) -> Arc<dyn ImageStore>;

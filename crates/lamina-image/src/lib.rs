@@ -4,4 +4,5 @@
 //! of `lamina-core` and knows neither where state lies nor the wire between daemon and clients. What it
 //! needs of its surroundings (credentials, proxies, directories) is passed in.
 
+pub mod pull;
 pub mod registry;

@@ -1,0 +1,223 @@
+//! Indexes, manifests and configs: fetched, chosen by platform, stored with the labels by which the
+//! collector keeps what they refer to.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lamina_core::content::{CommitOptions, ContentStore, Info, WriteOptions};
+use lamina_core::labels::{DISTRIBUTION_SOURCE, GC_REF_CONTENT, GC_REF_SNAPSHOT, MAX_BYTES};
+use lamina_core::oci::{Document, ImageConfig, Index, Manifest};
+use lamina_core::{Descriptor, Digest, Error, Labels, Platform, Result};
+
+use super::{Platforms, Pull, State};
+
+/// One manifest of what is pulled, with its config if it is an image's.
+#[derive(Debug)]
+pub(super) struct ImageDocuments {
+    pub(super) manifest: Manifest,
+    pub(super) config: Option<ImageConfig>,
+}
+
+/// Fetches and stores documents.
+#[derive(Debug)]
+pub(super) struct Documents<'a> {
+    pull: &'a Pull,
+    content: Arc<dyn ContentStore>,
+}
+
+/// How deep indexes may lie in indexes. Nobody nests more than one; a loop cannot be made with
+/// digests, but a long chain can.
+const DEEPEST: usize = 4;
+
+impl<'a> Documents<'a> {
+    pub(super) fn new(pull: &'a Pull, content: Arc<dyn ContentStore>) -> Self {
+        Documents { pull, content }
+    }
+
+    /// Fetches `target` and what is chosen below it, down to the configs.
+    ///
+    /// # Errors
+    /// NotFound when nothing fits the platform.
+    pub(super) async fn fetch(&self, target: &Descriptor) -> Result<Vec<ImageDocuments>> {
+        let mut images = Vec::new();
+        let mut next = vec![(target.clone(), 0)];
+        while let Some((descriptor, depth)) = next.pop() {
+            let bytes = self.pull.repository.manifest(&descriptor).await?;
+            let document = Document::parse(&bytes, &descriptor.media_type, self.pull.limits)
+                .map_err(|e| e.context(format!("manifest {}", descriptor.digest)))?;
+            match document {
+                Document::Index(index) => {
+                    if depth == DEEPEST {
+                        return Err(Error::invalid_argument(format!(
+                            "index {} lies {DEEPEST} indexes deep",
+                            descriptor.digest
+                        )));
+                    }
+                    self.store("index", &descriptor, bytes, index_labels(&index)).await?;
+                    next.extend(self.choose(&index)?.into_iter().map(|d| (d, depth + 1)));
+                }
+                Document::Manifest(manifest) => {
+                    self.store("manifest", &descriptor, bytes, manifest_labels(&manifest)).await?;
+                    let config = self.config(&descriptor, &manifest).await?;
+                    images.push(ImageDocuments { manifest: *manifest, config });
+                }
+            }
+        }
+        Ok(images)
+    }
+
+    /// Notes which snapshots an unpacked image has: its config keeps them.
+    pub(super) async fn note_unpacked(
+        &self,
+        image: &ImageDocuments,
+        snapshotter: &str,
+        top: &Digest,
+    ) -> Result<()> {
+        let labels = Labels::from([(format!("{GC_REF_SNAPSHOT}{snapshotter}"), top.to_string())]);
+        add_labels(&*self.content, &image.manifest.config.digest, labels).await
+    }
+
+    /// The manifests of an index that are wanted, the best first where one is wanted.
+    fn choose(&self, index: &Index) -> Result<Vec<Descriptor>> {
+        let matcher = match &self.pull.platforms {
+            Platforms::All => return Ok(index.manifests.clone()),
+            Platforms::Best(matcher) => matcher,
+        };
+        let mut fitting: Vec<&Descriptor> = index
+            .manifests
+            .iter()
+            // A manifest that names no platform may fit; its config tells.
+            .filter(|d| d.platform.as_ref().is_none_or(|p| matcher.matches(p)))
+            .collect();
+        fitting.sort_by_key(|d| match &d.platform {
+            Some(platform) => (false, Some(matcher.rank(platform))),
+            None => (true, None),
+        });
+        match fitting.first() {
+            Some(best) => Ok(vec![(*best).clone()]),
+            None => Err(no_match(index.manifests.iter().filter_map(|d| d.platform.as_ref()))),
+        }
+    }
+
+    /// Fetches and reads the config of an image. An artifact's config is stored and not read.
+    async fn config(
+        &self,
+        descriptor: &Descriptor,
+        manifest: &Manifest,
+    ) -> Result<Option<ImageConfig>> {
+        let limits = self.pull.limits;
+        let bytes = self.pull.repository.document(&manifest.config, limits.bytes as u64).await?;
+        let config = match manifest.config.is_config() {
+            false => None,
+            true => Some(
+                ImageConfig::parse(&bytes, limits)
+                    .map_err(|e| e.context(format!("config {}", manifest.config.digest)))?,
+            ),
+        };
+        if let (Some(config), Platforms::Best(matcher)) = (&config, &self.pull.platforms) {
+            let platform = config.platform();
+            if descriptor.platform.is_none() && !matcher.matches(&platform) {
+                return Err(no_match([&platform]));
+            }
+        }
+        self.store("config", &manifest.config, bytes, Labels::new()).await?;
+        Ok(config)
+    }
+
+    async fn store(
+        &self,
+        kind: &str,
+        descriptor: &Descriptor,
+        bytes: Bytes,
+        mut labels: Labels,
+    ) -> Result<()> {
+        let reference = self.pull.repository.reference();
+        let options =
+            WriteOptions { expected: Some(descriptor.digest.clone()), total: bytes.len() as u64 };
+        let name = format!("{kind}-{}", descriptor.digest);
+        let writer = match self.content.writer(&name, options).await {
+            Err(error) if error.is_already_exists() => None,
+            writer => Some(writer?),
+        };
+        let Some(mut writer) = writer else {
+            self.pull.progress.state(descriptor, State::Exists);
+            let source = source_label(reference.domain(), reference.repository());
+            labels.extend(source);
+            return add_labels(&*self.content, &descriptor.digest, labels).await;
+        };
+        self.pull.progress.state(descriptor, State::Downloading { from: 0 });
+        // Another writer may have left a part of it, which need not be looked at for so few bytes.
+        writer.truncate(0).await?;
+        writer.write(bytes).await?;
+        labels.extend(source_label(reference.domain(), reference.repository()));
+        let commit = CommitOptions {
+            size: Some(descriptor.size),
+            expected: Some(descriptor.digest.clone()),
+            labels,
+        };
+        match writer.commit(commit).await {
+            Err(error) if !error.is_already_exists() => return Err(error),
+            _ => {}
+        }
+        self.pull.progress.state(descriptor, State::Done);
+        Ok(())
+    }
+}
+
+/// The label that says where a blob came from.
+pub(super) fn source_label(registry: &str, repository: &str) -> Labels {
+    Labels::from([(format!("{DISTRIBUTION_SOURCE}.{registry}"), repository.to_owned())])
+}
+
+/// Adds labels to a blob. Where it came from is added to, as a comma-joined, sorted list without
+/// doubles; a list that grew over the bound of labels stays as it was.
+pub(super) async fn add_labels(
+    content: &dyn ContentStore,
+    digest: &Digest,
+    labels: Labels,
+) -> Result<()> {
+    let mut info = content.info(digest).await?;
+    let mut paths = Vec::new();
+    for (key, mut value) in labels {
+        let old = info.labels.get(&key);
+        if let (true, Some(old)) = (key.starts_with(DISTRIBUTION_SOURCE), old) {
+            let mut all: Vec<&str> = old.split(',').chain([value.as_str()]).collect();
+            all.sort_unstable();
+            all.dedup();
+            value = all.join(",");
+            if key.len() + value.len() > MAX_BYTES {
+                tracing::warn!(%digest, key, "not noting another source: the label would be too long");
+                continue;
+            }
+        }
+        if old == Some(&value) {
+            continue;
+        }
+        paths.push(format!("labels.{key}"));
+        info.labels.insert(key, value);
+    }
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let info = Info { digest: digest.clone(), ..info };
+    content.update(info, &paths).await.map(drop)
+}
+
+fn manifest_labels(manifest: &Manifest) -> Labels {
+    let layers = manifest.layers.iter().enumerate();
+    layers
+        .map(|(n, layer)| (format!("{GC_REF_CONTENT}.l.{n}"), layer.digest.to_string()))
+        .chain([(format!("{GC_REF_CONTENT}.config"), manifest.config.digest.to_string())])
+        .collect()
+}
+
+fn index_labels(index: &Index) -> Labels {
+    let manifests = index.manifests.iter().enumerate();
+    manifests.map(|(n, m)| (format!("{GC_REF_CONTENT}.m.{n}"), m.digest.to_string())).collect()
+}
+
+fn no_match<'a>(there: impl IntoIterator<Item = &'a Platform>) -> Error {
+    let there: Vec<String> = there.into_iter().map(ToString::to_string).collect();
+    let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
+    Error::not_found(format!("no manifest for the platform wanted; there are: {there}"))
+}

@@ -1,0 +1,247 @@
+//! Layers side by side: received in any order, committed in chain order.
+//!
+//! A layer that waits for the one below it holds no download slot, and no thread. Where the
+//! snapshotter rebases, every layer goes through one pass; where it does not, the bottom layer does,
+//! and the others are received as blobs and staged from them in chain order.
+
+use std::sync::Arc;
+
+use futures_util::future::try_join_all;
+use lamina_core::content::{CommitOptions, WriteOptions};
+use lamina_core::labels::{SNAPSHOT_DIFF_ID, SNAPSHOT_PARENT_CHAIN_ID, SNAPSHOT_REF};
+use lamina_core::layer::{Layer, LayerSink, LayerStore, Receive, Received, StagedLayer};
+use lamina_core::oci::ImageConfig;
+use lamina_core::{ContentStore, Descriptor, Digest, Error, Labels, Result};
+use tokio::sync::{Semaphore, watch};
+
+use super::documents::{ImageDocuments, add_labels, source_label};
+use super::flight::{Flights, Flown};
+use super::{Progress, State};
+use crate::registry::Repository;
+
+/// What the layers of one image need.
+#[derive(Debug)]
+pub(super) struct Layers<'a> {
+    pub(super) repository: &'a Repository,
+    pub(super) content: Arc<dyn ContentStore>,
+    pub(super) progress: Arc<dyn Progress>,
+    pub(super) slots: Arc<Semaphore>,
+}
+
+impl Layers<'_> {
+    /// Fetches the layers' blobs and leaves them packed.
+    pub(super) async fn fetch(&self, image: &ImageDocuments) -> Result<()> {
+        let fetches = image.manifest.layers.iter().map(|layer| self.fetch_blob(layer));
+        try_join_all(fetches).await.map(drop)
+    }
+
+    /// Brings every layer into `store` and returns the chain ID of the topmost.
+    pub(super) async fn unpack(
+        &self,
+        image: &ImageDocuments,
+        config: &ImageConfig,
+        store: &Arc<dyn LayerStore>,
+        snapshotter: &str,
+        flights: &Flights,
+    ) -> Result<Digest> {
+        config.check_layers(&image.manifest)?;
+        let layers = self.describe(image, config);
+        let Some(top) = layers.last().map(|layer| layer.chain_id.clone()) else {
+            return Err(Error::failed_precondition(
+                "the image has no layers, so there is nothing to unpack",
+            ));
+        };
+        for layer in &layers {
+            self.progress.state(&layer.blob, State::Waiting);
+        }
+        // Each layer's future ends when it is committed; the one above it waits for that.
+        let mut below: Option<Gate> = None;
+        let mut bringing = Vec::with_capacity(layers.len());
+        for layer in layers {
+            let (open, gate) = Gate::new();
+            let bring = self.bring(layer, store, snapshotter, flights, below.replace(gate));
+            bringing.push(async move {
+                let brought = bring.await;
+                if brought.is_ok() {
+                    open.send_replace(true);
+                }
+                brought
+            });
+        }
+        try_join_all(bringing).await?;
+        Ok(top)
+    }
+
+    fn describe(&self, image: &ImageDocuments, config: &ImageConfig) -> Vec<Layer> {
+        let reference = self.repository.reference();
+        let chain = config.chain_ids();
+        let layers = image.manifest.layers.iter().zip(&config.rootfs.diff_ids).enumerate();
+        layers
+            .map(|(n, (blob, diff_id))| {
+                let parent = n.checked_sub(1).and_then(|below| chain.get(below)).cloned();
+                let mut snapshot_labels = Labels::from([
+                    (SNAPSHOT_REF.to_owned(), chain[n].to_string()),
+                    (SNAPSHOT_DIFF_ID.to_owned(), diff_id.to_string()),
+                ]);
+                if let Some(parent) = &parent {
+                    let parent = (SNAPSHOT_PARENT_CHAIN_ID.to_owned(), parent.to_string());
+                    snapshot_labels.extend([parent]);
+                }
+                Layer {
+                    blob: blob.clone(),
+                    diff_id: diff_id.clone(),
+                    chain_id: chain[n].clone(),
+                    parent,
+                    blob_labels: source_label(reference.domain(), reference.repository()),
+                    snapshot_labels,
+                }
+            })
+            .collect()
+    }
+
+    /// Brings one layer: finds it here, waits for another pull that brings it, or does it.
+    async fn bring(
+        &self,
+        layer: Layer,
+        store: &Arc<dyn LayerStore>,
+        snapshotter: &str,
+        flights: &Flights,
+        below: Option<Gate>,
+    ) -> Result<()> {
+        // The chain is one host's, so what one namespace brings another adopts.
+        let key = format!("{snapshotter} {}", layer.chain_id);
+        loop {
+            if store.find(&layer.chain_id).await? {
+                self.progress.state(&layer.blob, State::Exists);
+                return Ok(());
+            }
+            let job = Job {
+                repository: self.repository.clone(),
+                store: Arc::clone(store),
+                progress: Arc::clone(&self.progress),
+                slots: Arc::clone(&self.slots),
+                layer: layer.clone(),
+                below: below.clone(),
+            };
+            let failed = |e: Error| e.context(format!("layer {}", layer.blob.digest));
+            if flights.join(&key, job.run()).await.map_err(failed)? == Flown::Mine {
+                return Ok(());
+            }
+            // Another's: it is here now, or it failed, or this namespace may not share it. In the
+            // last two cases the next round does it by this pull's own means.
+        }
+    }
+
+    /// Fetches one blob into the content store, if it is not there.
+    async fn fetch_blob(&self, blob: &Descriptor) -> Result<()> {
+        let reference = self.repository.reference();
+        let source = source_label(reference.domain(), reference.repository());
+        let options = WriteOptions { expected: Some(blob.digest.clone()), total: blob.size };
+        let mut writer = match self.content.writer(&format!("layer-{}", blob.digest), options).await
+        {
+            Err(error) if error.is_already_exists() => {
+                self.progress.state(blob, State::Exists);
+                return add_labels(&*self.content, &blob.digest, source).await;
+            }
+            writer => writer?,
+        };
+        let slot = self.slots.acquire().await.map_err(closed)?;
+        let mut received = writer.status().offset;
+        self.progress.state(blob, State::Downloading { from: received });
+        let mut bytes = self.repository.blob(blob, received).await?;
+        while let Some(chunk) = bytes.next().await? {
+            received += chunk.len() as u64;
+            writer.write(chunk).await?;
+            self.progress.bytes(&blob.digest, received, 0);
+        }
+        drop(slot);
+        let commit = CommitOptions {
+            size: Some(blob.size),
+            expected: Some(blob.digest.clone()),
+            labels: source,
+        };
+        match writer.commit(commit).await {
+            Err(error) if !error.is_already_exists() => return Err(error),
+            _ => {}
+        }
+        self.progress.state(blob, State::Done);
+        Ok(())
+    }
+}
+
+/// One layer being brought, on its own, so that it can be shared between pulls.
+#[derive(Debug)]
+struct Job {
+    repository: Repository,
+    store: Arc<dyn LayerStore>,
+    progress: Arc<dyn Progress>,
+    slots: Arc<Semaphore>,
+    layer: Layer,
+    below: Option<Gate>,
+}
+
+impl Job {
+    async fn run(self) -> Result<()> {
+        let one_pass = self.store.rebases() || self.layer.parent.is_none();
+        let how = if one_pass { Receive::Unpack } else { Receive::Blob };
+        let received = self.receive(how).await?;
+        if let Some(below) = self.below.clone() {
+            below.wait().await?;
+        }
+        let staged = match received {
+            Some(staged) => staged,
+            None => {
+                self.progress.state(&self.layer.blob, State::Unpacking);
+                self.store.stage(&self.layer).await?
+            }
+        };
+        staged.commit().await?;
+        self.progress.state(&self.layer.blob, State::Done);
+        Ok(())
+    }
+
+    /// Gets the bytes here, holding a slot for no longer than that takes.
+    async fn receive(&self, how: Receive) -> Result<Option<Box<dyn StagedLayer>>> {
+        let blob = &self.layer.blob;
+        let _slot = self.slots.acquire().await.map_err(closed)?;
+        let mut sink: Box<dyn LayerSink> = match self.store.receive(&self.layer, how).await? {
+            Received::BlobIsHere => return Ok(None),
+            Received::Open(sink) => sink,
+        };
+        let mut received = sink.offset();
+        self.progress.state(blob, State::Downloading { from: received });
+        let mut bytes = self.repository.blob(blob, received).await?;
+        while let Some(chunk) = bytes.next().await? {
+            received += chunk.len() as u64;
+            sink.write(chunk).await?;
+            self.progress.bytes(&blob.digest, received, sink.unpacked());
+        }
+        if how == Receive::Unpack {
+            self.progress.state(blob, State::Unpacking);
+        }
+        sink.finish().await
+    }
+}
+
+/// Opens when the layer below is committed.
+#[derive(Clone, Debug)]
+struct Gate(watch::Receiver<bool>);
+
+impl Gate {
+    fn new() -> (watch::Sender<bool>, Gate) {
+        let (open, gate) = watch::channel(false);
+        (open, Gate(gate))
+    }
+
+    async fn wait(mut self) -> Result<()> {
+        self.0
+            .wait_for(|open| *open)
+            .await
+            .map(drop)
+            .map_err(|_| Error::aborted("the layer below was not committed"))
+    }
+}
+
+fn closed(_: tokio::sync::AcquireError) -> Error {
+    Error::cancelled("the pull is over")
+}
