@@ -58,12 +58,12 @@ pub trait LayerStore: Send + Sync + fmt::Debug {
     /// Unavailable (`… locked`) while another writer receives the same blob.
     async fn receive(&self, layer: &Layer, how: Receive) -> Result<Received>;
 
-    /// Stages a layer from its blob, which is here. The layer below must be committed unless the
-    /// store [`rebases`](Self::rebases).
+    /// Stages a layer from its blob, which is here; `None` when its chain was committed meanwhile.
+    /// The layer below must be committed unless the store [`rebases`](Self::rebases).
     ///
     /// # Errors
     /// NotFound when the blob is not here; DataLoss when its content is not that of `diff_id`.
-    async fn stage(&self, layer: &Layer) -> Result<Box<dyn StagedLayer>>;
+    async fn stage(&self, layer: &Layer) -> Result<Option<Box<dyn StagedLayer>>>;
 }
 
 /// What [`LayerStore::receive`] found.
@@ -71,6 +71,8 @@ pub trait LayerStore: Send + Sync + fmt::Debug {
 pub enum Received {
     /// The blob is here already; nothing has to be fetched.
     BlobIsHere,
+    /// The chain was committed meanwhile; nothing has to be done.
+    ChainIsHere,
     /// Bytes are wanted.
     Open(Box<dyn LayerSink>),
 }
@@ -87,9 +89,6 @@ pub trait LayerSink: Send + fmt::Debug {
     /// # Errors
     /// Those of the disk; InvalidArgument or DataLoss for bytes that are no layer.
     async fn write(&mut self, bytes: Bytes) -> Result<()>;
-
-    /// Forgets everything received so far, as another source starts from the first byte.
-    async fn restart(&mut self) -> Result<()>;
 
     /// Checks size and digests; the blob is in the content store after it. The staged snapshot is
     /// returned if there is one.

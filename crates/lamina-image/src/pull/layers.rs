@@ -189,23 +189,27 @@ impl Job {
             below.wait().await?;
         }
         let staged = match received {
-            Some(staged) => staged,
-            None => {
+            Got::Staged(staged) => Some(staged),
+            Got::Blob => {
                 self.progress.state(&self.layer.blob, State::Unpacking);
                 self.store.stage(&self.layer).await?
             }
+            Got::Chain => None,
         };
-        staged.commit().await?;
+        if let Some(staged) = staged {
+            staged.commit().await?;
+        }
         self.progress.state(&self.layer.blob, State::Done);
         Ok(())
     }
 
     /// Gets the bytes here, holding a slot for no longer than that takes.
-    async fn receive(&self, how: Receive) -> Result<Option<Box<dyn StagedLayer>>> {
+    async fn receive(&self, how: Receive) -> Result<Got> {
         let blob = &self.layer.blob;
         let _slot = self.slots.acquire().await.map_err(closed)?;
         let mut sink: Box<dyn LayerSink> = match self.store.receive(&self.layer, how).await? {
-            Received::BlobIsHere => return Ok(None),
+            Received::BlobIsHere => return Ok(Got::Blob),
+            Received::ChainIsHere => return Ok(Got::Chain),
             Received::Open(sink) => sink,
         };
         let mut received = sink.offset();
@@ -219,8 +223,18 @@ impl Job {
         if how == Receive::Unpack {
             self.progress.state(blob, State::Unpacking);
         }
-        sink.finish().await
+        Ok(sink.finish().await?.map_or(Got::Blob, Got::Staged))
     }
+}
+
+/// What there is of a layer after its bytes were received.
+enum Got {
+    /// Its files, staged.
+    Staged(Box<dyn StagedLayer>),
+    /// Its blob; its files are to be staged from it.
+    Blob,
+    /// All of it, committed.
+    Chain,
 }
 
 /// Opens when the layer below is committed.
