@@ -7,6 +7,7 @@
 
 pub mod container;
 pub mod content;
+pub mod credentials;
 pub mod descriptor;
 pub mod digest;
 pub mod error;

@@ -1,16 +1,15 @@
-//! Who we are to a registry: credentials, and one host's state of authentication.
+//! Who we are to a registry: one host's state of authentication.
 //!
 //! An [`Authorizer`] belongs to one host of one reference. The credentials it asks for are that
 //! host's, and what it hands out (`Authorization` headers) goes to that host's origin only; the
 //! transport drops it on any redirect elsewhere. Tokens live as long as the authorizer: they are
 //! never shared between two users of the daemon.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use base64::Engine as _;
+use lamina_core::credentials::{Credential, CredentialRequest, Credentials, Secret};
 use lamina_core::{Error, Kind, Result};
 use reqwest::header::{HeaderMap, HeaderValue};
 use tokio::sync::Mutex;
@@ -18,95 +17,6 @@ use tokio::sync::Mutex;
 use super::challenge::{Challenge, challenges};
 use super::origin::Origin;
 use super::token::{self, Service, TokenServer};
-
-/// Text that is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a secret.
-    pub fn new(text: impl Into<String>) -> Self {
-        Secret(text.into())
-    }
-
-    /// The secret itself.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("…")
-    }
-}
-
-/// What a user has for one registry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Credential {
-    /// A user name and a password (or what stands for one).
-    Password {
-        /// The user.
-        user: String,
-        /// The password.
-        password: Secret,
-    },
-    /// A token that the token server exchanges for short-lived ones (`identitytoken`).
-    Refresh(Secret),
-    /// A token for the registry itself (`registrytoken`).
-    Bearer(Secret),
-}
-
-/// For whom a credential is wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CredentialRequest {
-    /// The host that asked, `name[:port]`: a mirror's own name, `registry-1.docker.io` for Docker
-    /// Hub.
-    pub host: String,
-    /// Whether the connection to it is encrypted.
-    pub encrypted: bool,
-    /// The image that is wanted, as written.
-    pub reference: String,
-}
-
-/// Where credentials come from. Implemented by whoever knows the user: the command line reads
-/// `config.json`, the daemon asks its client.
-#[async_trait]
-pub trait Credentials: Send + Sync + fmt::Debug {
-    /// The credential for `request.host` and no other; `None` to go on as nobody. Asked at most once
-    /// a host and reference, only after the host demanded one.
-    ///
-    /// # Errors
-    /// When a credential may exist but cannot be had. The request fails with that error.
-    async fn get(&self, request: &CredentialRequest) -> Result<Option<Credential>>;
-}
-
-/// Nobody: no credentials for any host.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Anonymous;
-
-#[async_trait]
-impl Credentials for Anonymous {
-    async fn get(&self, _: &CredentialRequest) -> Result<Option<Credential>> {
-        Ok(None)
-    }
-}
-
-/// One credential for one host, e.g. from `--user`.
-#[derive(Clone, Debug)]
-pub struct ForHost {
-    /// `name[:port]` as in [`CredentialRequest::host`].
-    pub host: String,
-    /// The credential.
-    pub credential: Credential,
-}
-
-#[async_trait]
-impl Credentials for ForHost {
-    async fn get(&self, request: &CredentialRequest) -> Result<Option<Credential>> {
-        Ok((request.host == self.host).then(|| self.credential.clone()))
-    }
-}
 
 /// Authenticates one reference at one host.
 #[derive(Debug)]
@@ -343,22 +253,5 @@ mod tests {
             bearer_header(&Secret::new("a\r\nX: y")).unwrap_err().kind(),
             Kind::Unauthenticated
         );
-    }
-
-    #[tokio::test]
-    async fn one_hosts_credential_is_no_others() {
-        let request = |host: &str| CredentialRequest {
-            host: host.to_owned(),
-            encrypted: true,
-            reference: "x".into(),
-        };
-        let mine = ForHost {
-            host: "a.example:5000".into(),
-            credential: Credential::Bearer(Secret::new("t")),
-        };
-        assert!(mine.get(&request("a.example:5000")).await.unwrap().is_some());
-        for host in ["a.example", "a.example:5001", "b.example:5000"] {
-            assert!(mine.get(&request(host)).await.unwrap().is_none(), "{host}");
-        }
     }
 }

@@ -5,9 +5,9 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use lamina_core::credentials::Credentials;
 use lamina_core::{Descriptor, Digest, Error, Kind, Reference, Result};
 
-use super::auth::Credentials;
 use super::blob::Blob;
 use super::config::{Config, Ranges};
 use super::host::Host;

@@ -8,10 +8,9 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use lamina_core::credentials::{Credential, Secret};
 use lamina_core::{Error, Result};
 use serde::Deserialize;
-
-use super::auth::{Credential, Secret};
 
 /// The parts of `config.json` that matter here.
 #[derive(Debug, Default, Deserialize)]

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
+use lamina_core::credentials::{Credential, CredentialRequest, Credentials};
 use lamina_core::{Error, Result};
 
-use super::auth::{Credential, CredentialRequest, Credentials};
 use super::docker_config::{DockerConfig, Place};
 use super::helper::run_helper;
 
@@ -58,8 +58,8 @@ mod tests {
 
     use lamina_core::Kind;
 
-    use super::super::auth::Secret;
     use super::*;
+    use lamina_core::credentials::Secret;
 
     async fn get(credentials: &DockerCredentials, host: &str) -> Result<Option<Credential>> {
         let (host, reference) = (host.to_owned(), String::new());

@@ -5,13 +5,13 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use lamina_core::credentials::{Credential, Secret};
 use lamina_core::{Error, Result};
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 
 use super::answer::clip;
-use super::auth::{Credential, Secret};
 
 /// Asks the helper `program` (a path that the caller found) for `server`. `None` when it has none.
 ///

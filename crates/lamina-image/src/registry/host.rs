@@ -4,13 +4,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use lamina_core::credentials::{CredentialRequest, Credentials};
 use lamina_core::{Error, Kind, Reference, Result};
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use url::Url;
 
 use super::answer::Answer;
-use super::auth::{Attempt, Authorizer, CredentialRequest, Credentials, unauthenticated};
+use super::auth::{Attempt, Authorizer, unauthenticated};
 use super::clients::Reach;
 use super::hosts::Endpoint;
 use super::hosts_toml::Capabilities;

@@ -29,9 +29,11 @@ mod resolve;
 mod token;
 mod transport;
 
-pub use auth::{Anonymous, Credential, CredentialRequest, Credentials, ForHost, Secret};
 pub use blob::Blob;
 pub use client::{Registry, Repository};
 pub use config::{Config, Limits, Proxies, Ranges, Retry, Timeouts};
 pub use docker_credentials::DockerCredentials;
 pub use helper::run_helper;
+pub use lamina_core::credentials::{
+    Anonymous, Credential, CredentialRequest, Credentials, ForHost, Secret,
+};

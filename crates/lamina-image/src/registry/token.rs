@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use lamina_core::credentials::{Credential, Secret};
 use lamina_core::{Error, Kind, Result};
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -16,7 +17,7 @@ use url::Url;
 use url::form_urlencoded::Serializer;
 
 use super::answer::Answer;
-use super::auth::{Credential, Secret, basic_header, unauthenticated};
+use super::auth::{basic_header, unauthenticated};
 use super::challenge::Challenge;
 use super::origin::{Origin, shown};
 
