@@ -26,6 +26,7 @@ pub mod namespace;
 pub mod oci;
 pub mod platform;
 pub mod reference;
+pub mod sandbox;
 pub mod snapshot;
 
 pub use container::{Any, Container, ContainerStore};
@@ -44,4 +45,5 @@ pub use mount::{Mount, MountManager};
 pub use namespace::{Namespace, NamespaceStore, Scope};
 pub use platform::Platform;
 pub use reference::Reference;
+pub use sandbox::{Sandbox, SandboxStore};
 pub use snapshot::Snapshotter;
