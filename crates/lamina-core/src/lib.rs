@@ -29,6 +29,7 @@ pub mod platform;
 pub mod reference;
 pub mod sandbox;
 pub mod snapshot;
+pub mod task;
 
 pub use container::{Any, Container, ContainerStore};
 pub use content::{ContentReader, ContentStore, ContentWriter};
@@ -49,3 +50,4 @@ pub use platform::Platform;
 pub use reference::Reference;
 pub use sandbox::{Sandbox, SandboxStore};
 pub use snapshot::Snapshotter;
+pub use task::TaskService;
