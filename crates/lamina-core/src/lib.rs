@@ -30,6 +30,7 @@ pub mod reference;
 pub mod sandbox;
 pub mod snapshot;
 pub mod task;
+pub mod transfer;
 
 pub use container::{Any, Container, ContainerStore};
 pub use content::{ContentReader, ContentStore, ContentWriter};
@@ -51,3 +52,4 @@ pub use reference::Reference;
 pub use sandbox::{Sandbox, SandboxStore};
 pub use snapshot::Snapshotter;
 pub use task::TaskService;
+pub use transfer::Transfer;
