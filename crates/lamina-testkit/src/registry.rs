@@ -34,7 +34,7 @@ use state::State;
 pub struct TestRegistry {
     address: SocketAddr,
     state: Arc<State>,
-    tls: Option<tls::Tls>,
+    tls: Option<Arc<tls::Tls>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -61,14 +61,24 @@ impl TestRegistry {
     /// # Panics
     /// When no port or thread can be had.
     pub fn with(options: Options) -> TestRegistry {
+        let tls = options.tls.then(|| Arc::new(tls::Tls::new(options.client_certificate)));
+        TestRegistry::serve(options.access, tls)
+    }
+
+    /// Another registry for everyone with the certificates of this one: what either takes, the other
+    /// takes as well.
+    pub fn sibling(&self) -> TestRegistry {
+        TestRegistry::serve(Access::Open, self.tls.clone())
+    }
+
+    fn serve(access: Access, tls: Option<Arc<tls::Tls>>) -> TestRegistry {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("bind a port on loopback");
         listener.set_nonblocking(true).expect("make the listener non-blocking");
         let address = listener.local_addr().expect("the listener has an address");
-        let tls = options.tls.then(|| tls::Tls::new(options.client_certificate));
-        let base = format!("{}://{address}", if options.tls { "https" } else { "http" });
-        let state = Arc::new(State::new(options.access, base));
+        let base = format!("{}://{address}", if tls.is_some() { "https" } else { "http" });
+        let state = Arc::new(State::new(access, base));
         let (stop, stopped) = oneshot::channel();
-        let acceptor = tls.as_ref().map(tls::Tls::acceptor);
+        let acceptor = tls.as_ref().map(|tls| tls.acceptor());
         let shared = Arc::clone(&state);
         let run = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

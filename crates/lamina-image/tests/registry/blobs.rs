@@ -212,7 +212,12 @@ async fn foreign_layers_come_from_their_addresses_without_credentials() {
     let url = |registry: &TestRegistry| format!("{}/open/{}", registry.url(), there.digest);
     let foreign = Descriptor {
         media_type: media_type::DOCKER_LAYER_FOREIGN_GZIP.into(),
-        urls: vec!["https://u:p@127.0.0.1/x".into(), "http://r.example/x".into(), url(&elsewhere)],
+        urls: vec![
+            url(&elsewhere).replace("//", "//u@"),
+            url(&elsewhere).replace("//", "//:p@"),
+            "http://r.example/x".into(),
+            url(&elsewhere),
+        ],
         ..there.clone()
     };
     let credentials = Noted::password("u", "p");

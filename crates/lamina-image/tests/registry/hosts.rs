@@ -166,12 +166,18 @@ async fn client_certificates_are_shown_to_their_host_alone() {
     let without = configured(&registry, &without).await;
     assert_error(without.resolve().await, Kind::Unavailable, &["https://127.0.0.1"]);
 
-    // Another host that wants one does not see it, even when the registry sends us there.
-    let nosy =
-        TestRegistry::with(Options { tls: true, client_certificate: true, ..Options::default() });
+    // A host that would take the same certificate is not shown it when the registry sends us there,
+    // though it is when it is the one that was configured.
+    let nosy = registry.sibling();
     registry.fault(On::manifests(), Fault::Redirect(format!("{}/x", nosy.url())));
     assert_error(open().await.resolve().await, Kind::Unavailable, &[&nosy.host()]);
     assert!(nosy.requests().is_empty());
+    std::fs::rename(&own, dir.path().join(nosy.host())).unwrap();
+    let toml = toml.replace(registry.url(), nosy.url());
+    std::fs::write(dir.path().join(nosy.host()).join("hosts.toml"), toml).unwrap();
+    let pushed = crate::setup::image(&nosy);
+    let there = open_with(with_dir(dir.path()), &nosy, ":1", Arc::new(Anonymous)).await;
+    assert_eq!(there.resolve().await.unwrap(), pushed.root);
 }
 
 #[tokio::test]
