@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lamina_core::{Kind, Reference};
 use lamina_image::registry::{Anonymous, Config, Proxies, Registry, Repository};
-use lamina_testkit::registry::{Access, Fault, On, Options, TestRegistry};
+use lamina_testkit::registry::{Access, Fault, On, Options, TestRegistry, Tokens};
 
 use crate::setup::*;
 
@@ -277,4 +277,37 @@ async fn a_mirror_that_is_not_there_or_silent_costs_little() {
     let repository = configured(&upstream, &toml).await;
     assert_eq!(repository.resolve().await.unwrap(), image.root);
     assert_eq!(silent.requests().len(), 2, "asked once more, not until the attempts are used up");
+}
+
+#[tokio::test]
+async fn leave_to_skip_certificates_is_for_the_registry_and_not_for_its_token_server() {
+    let tokens = TestRegistry::with(Options {
+        access: Access::Tokens(Tokens::for_user("u", "p")),
+        tls: true,
+        ..Options::default()
+    });
+    // The same machine under another name is another host.
+    let realm = format!("{}/token", tokens.url().replace("127.0.0.1", "localhost"));
+    let registry = TestRegistry::with(Options {
+        access: Access::Tokens(Tokens { realm: Some(realm), ..Tokens::for_all() }),
+        tls: true,
+        ..Options::default()
+    });
+    image(&registry);
+    let dir = hosts_dir(&registry, &format!("server = \"{}\"\nskip_verify = true", registry.url()));
+    let credentials = Noted::password("u", "p");
+    let repository = open_with(with_dir(dir.path()), &registry, ":1", credentials).await;
+    let says = ["certificate is not trusted", "https://localhost"];
+    assert_error(repository.resolve().await, Kind::FailedPrecondition, &says);
+    assert!(tokens.requests().is_empty(), "no password reached it");
+    // Its authority, where it is configured, is trusted for the token server as well.
+    let own = dir.path().join(registry.host());
+    std::fs::write(own.join("ca.pem"), format!("{}{}", tokens.ca(), registry.ca())).unwrap();
+    let toml = format!("server = \"{}\"\nca = \"ca.pem\"", registry.url());
+    std::fs::write(own.join("hosts.toml"), toml).unwrap();
+    let credentials = Noted::password("u", "p");
+    let repository = open_with(with_dir(dir.path()), &registry, ":1", credentials).await;
+    repository.resolve().await.unwrap_err();
+    let asked = tokens.requests();
+    assert_eq!((asked[0].path.as_str(), asked[0].status), ("/token", 200));
 }
