@@ -21,6 +21,15 @@ pub(crate) async fn run<T: Send + 'static>(
     }
 }
 
+/// Runs `call` on a blocking thread while nobody waits, or here when there is no runtime. For what a
+/// `Drop` has to finish; a runtime that shuts down waits for it or drops what it owns.
+pub(crate) fn later(call: impl FnOnce() + Send + 'static) {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn_blocking(call)),
+        Err(_) => call(),
+    }
+}
+
 /// A listing by pages: `next` is called on a blocking thread with the state it left, until it
 /// answers an empty page.
 pub(crate) fn pages<S, T>(

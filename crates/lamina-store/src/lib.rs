@@ -4,10 +4,12 @@
 //! call to its end on a blocking thread.
 
 mod blocking;
+pub mod content;
 pub mod db;
 mod durability;
 pub mod fault;
 pub(crate) mod gc;
+mod io;
 pub mod mount;
 mod rounds;
 pub mod snapshot;

@@ -94,9 +94,5 @@ fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
 }
 
 fn trouble(what: &str, path: &Path, cause: io::Error) -> Error {
-    let what = format!("copy of the database: {what} {}", path.display());
-    if cause.kind() == io::ErrorKind::StorageFull {
-        return Error::resource_exhausted(what).with_source(cause);
-    }
-    Error::internal(what).with_source(cause)
+    crate::io::failed(format!("copy of the database: {what} {}", path.display()))(cause)
 }

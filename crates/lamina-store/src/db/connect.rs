@@ -21,33 +21,23 @@ const STATEMENTS: usize = 256;
 /// Makes the directory (0700) and the file (0600) where they are missing and sets these modes.
 /// The umask has no say. A file made here is in its directory after a power cut.
 pub(super) fn make(dir: &Path, file: &Path) -> Result<()> {
-    let wrap = |what: &str, path: &Path, cause: io::Error| {
-        let what = format!("{what} {}", path.display());
-        match cause.kind() {
-            io::ErrorKind::PermissionDenied => Error::permission_denied(what),
-            io::ErrorKind::ReadOnlyFilesystem => Error::failed_precondition(what),
-            io::ErrorKind::StorageFull => Error::resource_exhausted(what),
-            _ => Error::internal(what),
-        }
-        .with_source(cause)
-    };
     if !dir.is_dir() {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(dir)
-            .map_err(|e| wrap("create directory", dir, e))?;
+            .map_err(failed_on("create directory", dir))?;
         if let Some(parent) = dir.parent() {
-            sync_dir(parent).map_err(|e| wrap("sync directory", parent, e))?;
+            sync_dir(parent).map_err(failed_on("sync directory", parent))?;
         }
     }
-    set_mode(dir, 0o700).map_err(|e| wrap("set the mode of", dir, e))?;
+    set_mode(dir, 0o700).map_err(failed_on("set the mode of", dir))?;
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
-        Ok(_) => sync_dir(dir).map_err(|e| wrap("sync directory", dir, e))?,
+        Ok(_) => sync_dir(dir).map_err(failed_on("sync directory", dir))?,
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(e) => return Err(wrap("create", file, e)),
+        Err(e) => return Err(failed_on("create", file)(e)),
     }
-    set_mode(file, 0o600).map_err(|e| wrap("set the mode of", file, e))
+    set_mode(file, 0o600).map_err(failed_on("set the mode of", file))
 }
 
 /// The one connection that writes, as SQLite opens it: nothing is changed yet.
@@ -91,6 +81,10 @@ pub(super) fn reader(file: &Path) -> Result<Connection> {
 /// Makes what the directory lists durable.
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
+}
+
+fn failed_on(what: &str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    crate::io::failed(format!("{what} {}", path.display()))
 }
 
 fn set_mode(path: &Path, mode: u32) -> io::Result<()> {

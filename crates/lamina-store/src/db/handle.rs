@@ -175,12 +175,36 @@ impl Db {
         &self.0.shared.file
     }
 
+    /// The identity of this database, made with the first call and kept from then on.
+    ///
+    /// # Errors
+    /// Those of [`Db::write`].
+    pub fn uuid(&self) -> Result<String> {
+        if let Some(uuid) = self.read(|read| read.meta(UUID))? {
+            return Ok(uuid);
+        }
+        let fresh = std::fs::read_to_string("/proc/sys/kernel/random/uuid")
+            .map_err(crate::io::failed("make an id: /proc/sys/kernel/random/uuid"))?;
+        self.write(move |tx| match tx.meta(UUID)? {
+            // Another caller was quicker.
+            Some(uuid) => Ok(uuid),
+            None => tx.set_meta(UUID, fresh.trim()).map(|()| fresh.trim().to_owned()),
+        })
+    }
+
     /// Answers what is queued, moves the WAL into the file and closes it. Later calls on any clone
     /// answer Unavailable. A second call does nothing.
-    pub fn close(&self) {
+    ///
+    /// # Errors
+    /// Unavailable when writing had ended because a COMMIT failed; it is closed then too.
+    pub fn close(&self) -> Result<()> {
         self.0.close();
+        self.0.shared.failure().map_or(Ok(()), Err)
     }
 }
+
+/// Where [`Db::uuid`] is kept.
+const UUID: &str = "uuid";
 
 impl fmt::Debug for Db {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -18,20 +18,22 @@
 
 pub(crate) mod activations;
 mod backup;
+pub(crate) mod blobs;
 mod checkpoint;
 mod connect;
 pub(crate) mod containers;
+pub(crate) mod content;
 mod error;
 pub(crate) mod gc;
 mod handle;
 pub(crate) mod images;
+pub(crate) mod ingests;
 pub(crate) mod leases;
 mod meta;
 mod migrate;
 pub(crate) mod names;
 pub(crate) mod namespaces;
 mod reader;
-pub(crate) mod share;
 pub(crate) mod snapshots;
 mod tx;
 mod values;

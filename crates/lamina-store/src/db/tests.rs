@@ -120,11 +120,21 @@ fn what_is_written_is_read_and_kept() {
     assert_eq!(db.read(|read| read.meta("uuid")).unwrap().as_deref(), Some("1"));
     assert_eq!(db.read(|read| read.meta("none")).unwrap(), None);
     assert_eq!(db.check().unwrap(), Vec::<String>::new());
-    db.close();
+    db.close().unwrap();
     assert_eq!(put(&db, "late").unwrap_err().kind(), Kind::Unavailable);
     assert_eq!(db.read(|_| Ok(())).unwrap_err().kind(), Kind::Unavailable);
     assert!(!dir.path().join("meta.db-wal").exists(), "the WAL was not moved at close");
     assert_eq!(facts(&open(dir.path())), ["uuid"]);
+}
+
+#[test]
+fn the_identity_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path());
+    let uuid = db.uuid().unwrap();
+    assert_eq!((uuid.len(), db.uuid().unwrap() == uuid), (36, true));
+    drop(db);
+    assert_eq!(open(dir.path()).uuid().unwrap(), uuid);
 }
 
 #[test]
@@ -241,7 +251,7 @@ fn a_request_that_hides_a_lost_transaction_fails() {
             Box::new(|tx| tx.set_meta("a", "")),
             Box::new(|tx| {
                 // What SQLite itself does for some errors.
-                tx.conn().execute_batch("ROLLBACK").unwrap();
+                tx.run("ROLLBACK", []).unwrap();
                 Ok(())
             }),
         ],
@@ -330,6 +340,7 @@ fn a_commit_of_unknown_outcome_ends_writing_until_reopened() {
         assert!(db.has_failed());
         assert_eq!(put(&db, "after").unwrap_err().kind(), Kind::Unavailable);
         assert!(db.read(|read| read.meta("before")).unwrap().is_some(), "readers go on");
+        assert_eq!(db.close().unwrap_err().kind(), Kind::Unavailable);
         drop(db);
         let db = open(dir.path());
         assert!(!db.has_failed());

@@ -35,11 +35,6 @@ impl<'c> Read<'c> {
         Read { conn }
     }
 
-    /// The connection, for what the helpers here do not cover.
-    pub(in crate::db) fn conn(&self) -> &'c Connection {
-        self.conn
-    }
-
     /// The first row of a query, or none.
     pub(in crate::db) fn one<T>(
         &self,

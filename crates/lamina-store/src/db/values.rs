@@ -38,6 +38,11 @@ pub fn from_ns(ns: i64) -> Timestamp {
     Timestamp::from_nanosecond(i128::from(ns)).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
+/// A number as SQLite keeps it, which ends at 2⁶³ - 1.
+pub(in crate::db) fn count(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 /// Typed columns of a row. A value that does not read back is an error that [`failed`] makes
 /// DataLoss.
 ///

@@ -1,3 +1,4 @@
 //! Contract suites: one per trait, run over every implementor of it.
 
+pub mod content;
 pub mod snapshots;
