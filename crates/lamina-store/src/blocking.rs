@@ -3,6 +3,9 @@
 //! A call runs to its end on a thread of tokio's blocking pool, also when the future that waits for
 //! it is dropped: an operation is never cut in the middle because its caller left.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use futures_util::stream;
 use lamina_core::snapshot::Pages;
 use lamina_core::{Error, Result};
@@ -47,6 +50,34 @@ where
         })
         .await
     }))
+}
+
+/// Lets long work on a blocking thread know that its caller left: the first half stays with the
+/// future, the second goes with the call.
+pub(crate) fn presence() -> (Here, Caller) {
+    let left = Arc::new(AtomicBool::new(false));
+    (Here(Arc::clone(&left)), Caller(left))
+}
+
+/// Says "left" when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Here(Arc<AtomicBool>);
+
+/// Whoever waits for the call.
+#[derive(Debug)]
+pub(crate) struct Caller(Arc<AtomicBool>);
+
+impl Caller {
+    /// Whether nobody waits any more.
+    pub(crate) fn has_left(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Here {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[cfg(test)]

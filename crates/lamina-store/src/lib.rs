@@ -6,12 +6,19 @@
 mod blocking;
 pub mod content;
 pub mod db;
+pub mod diff;
 mod durability;
 pub mod fault;
 pub(crate) mod gc;
 mod io;
 pub mod mount;
+mod records;
 mod rounds;
 pub mod snapshot;
+mod store;
+mod unpack;
 
 pub use durability::Durability;
+pub use gc::Collected;
+pub use records::{Containers, Images, Leases, Namespaces};
+pub use store::{Options, Store};

@@ -75,7 +75,7 @@ impl Engine {
         Ok(())
     }
 
-    fn hold_existing(&self, scope: &Scope, key: &str) -> Result<()> {
+    pub(super) fn hold_existing(&self, scope: &Scope, key: &str) -> Result<()> {
         if scope.lease.is_none() {
             return Ok(());
         }

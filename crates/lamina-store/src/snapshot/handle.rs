@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use lamina_core::snapshot::{CommitOptions, Info, Kind, Pages, Snapshotter, Usage};
@@ -113,6 +112,25 @@ impl Handle {
         Ok((snapshot, target))
     }
 
+    /// Where the active `key` lies, with the trees below it as they will be once it is committed on
+    /// `parent`.
+    ///
+    /// # Errors
+    /// NotFound when either is absent.
+    pub fn rebased_target_now(&self, key: &str, parent: &str) -> Result<Target> {
+        let engine = &self.engine;
+        let name = engine.named(&self.scope, key)?;
+        let parent = engine.named(&self.scope, parent)?;
+        let mut snapshot = engine.db.read(|r| engine.describe(r, &name))?;
+        snapshot.parents = engine.stack(parent.id)?;
+        engine.driver.target(&snapshot, Place::Above)
+    }
+
+    /// Whether the chain `chain` is here, or could be adopted just now; the lease then holds it.
+    pub fn find_now(&self, chain: &Digest) -> Result<bool> {
+        self.engine.find(&self.scope, chain)
+    }
+
     /// Remembers that our own apply laid `layer` into the active `key`, for a commit by a client.
     pub fn record_layer_now(&self, key: &str, layer: Layer) -> Result<()> {
         self.engine.record_layer(&self.scope, key, layer)
@@ -157,12 +175,8 @@ impl Snapshotter for Handle {
     async fn usage(&self, key: &str) -> Result<Usage> {
         let (this, key) = (self.clone(), key.to_owned());
         // A walk over a large tree ends soon after its caller left.
-        let left = Arc::new(AtomicBool::new(false));
-        let _guard = SetOnDrop(Arc::clone(&left));
-        blocking::run(move || {
-            this.engine.usage(&this.scope, &key, &|| left.load(Ordering::Relaxed))
-        })
-        .await
+        let (_here, left) = blocking::presence();
+        blocking::run(move || this.engine.usage(&this.scope, &key, &|| left.has_left())).await
     }
 
     async fn mounts(&self, key: &str) -> Result<Vec<Mount>> {
@@ -205,13 +219,5 @@ impl Snapshotter for Handle {
     async fn close(&self) -> Result<()> {
         // A handle holds nothing; the engine closes with its store.
         Ok(())
-    }
-}
-
-struct SetOnDrop(Arc<AtomicBool>);
-
-impl Drop for SetOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }

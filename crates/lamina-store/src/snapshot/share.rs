@@ -16,6 +16,17 @@ use crate::db::names::NameRow;
 use crate::db::snapshots::SnapshotRow;
 
 impl Engine {
+    /// Whether the namespace has the committed chain `chain`, by name or by adoption just now; the
+    /// lease then holds it.
+    pub(super) fn find(&self, scope: &Scope, chain: &Digest) -> Result<bool> {
+        let named = self.name_row(scope, chain.as_str())?;
+        if named.is_some_and(|name| name.kind == Kind::Committed) {
+            self.hold_existing(scope, chain.as_str())?;
+            return Ok(true);
+        }
+        self.adopt(scope, chain)
+    }
+
     /// [`adopt`](Self::adopt) for the value of a label, which need not be a digest.
     pub(super) fn adopt_named(&self, scope: &Scope, target: &str) -> Result<bool> {
         match Digest::parse(target) {

@@ -1,0 +1,12 @@
+//! Records: namespaces, images, containers and leases. Rows and nothing else; what they refer to is
+//! kept or dropped by the collector.
+
+mod containers;
+mod images;
+mod leases;
+mod namespaces;
+
+pub use containers::Containers;
+pub use images::Images;
+pub use leases::Leases;
+pub use namespaces::Namespaces;

@@ -1,0 +1,178 @@
+//! A layer's files in an active that nobody else knows.
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use async_trait::async_trait;
+use lamina_core::layer::{Layer, StagedLayer};
+use lamina_core::snapshot::CommitOptions;
+use lamina_core::{Error, Result};
+
+use super::Layers;
+use crate::blocking;
+use crate::content::Reader;
+use crate::diff::apply::{Applied, ApplyOptions, Target, apply_layer, inherit};
+use crate::diff::compression::carry;
+use crate::mount::temp::TempMounts;
+use crate::snapshot::driver::{self, Place, Whiteouts};
+use crate::snapshot::{self, Handle};
+
+/// An active into which one layer is laid. Dropped, it is removed.
+#[derive(Debug)]
+pub(super) struct Staging {
+    snapshots: Handle,
+    temp: TempMounts,
+    key: String,
+    layer: Layer,
+    /// Its parent comes with the commit.
+    rebased: bool,
+    committed: bool,
+}
+
+/// A [`Staging`] whose layer is in place and verified.
+#[derive(Debug)]
+pub(super) struct Staged {
+    staging: Staging,
+    applied: Applied,
+}
+
+impl Staging {
+    /// Prepares the active; `None` when the chain was committed meanwhile.
+    pub(super) fn prepare(layers: &Layers, layer: &Layer) -> Result<Option<Staging>> {
+        let snapshots = layers.snapshots.clone();
+        let rebased = snapshots.engine().driver().capabilities().rebase && layer.parent.is_some();
+        let parent = match &layer.parent {
+            Some(parent) if !rebased => parent.as_str(),
+            _ => "",
+        };
+        let key = fresh_key(layer)?;
+        match snapshots.prepare_now(&key, parent, layer.snapshot_labels.clone()) {
+            Err(error) if error.is_already_exists() => return Ok(None),
+            prepared => prepared?,
+        };
+        let (temp, layer) = (layers.temp.clone(), layer.clone());
+        Ok(Some(Staging { snapshots, temp, key, layer, rebased, committed: false }))
+    }
+
+    /// Lays the layer down and checks that it is what the image's config says.
+    ///
+    /// # Errors
+    /// DataLoss for another diff ID, else as [`apply_layer`].
+    pub(super) fn apply(
+        self,
+        compressed: impl Read + Send,
+        cancelled: &(dyn Fn() -> bool + Sync),
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Staged> {
+        let options = ApplyOptions { cancelled, progress, ..ApplyOptions::new() };
+        let place = if self.layer.parent.is_some() { Place::Above } else { Place::Bottom };
+        let (_, target) = self.snapshots.target_now(&self.key, place)?;
+        let applied = match target {
+            driver::Target::Dir { path, whiteouts, lowers } => {
+                apply_layer(compressed, &Target::open(&path, whiteouts, &lowers)?, &options)?
+            }
+            driver::Target::Mount => {
+                let mounts = self.snapshots.mounts_now(&self.key)?;
+                self.temp.with(&mounts, |root| {
+                    let none: [&Path; 0] = [];
+                    apply_layer(
+                        compressed,
+                        &Target::open(root, Whiteouts::Delete, &none)?,
+                        &options,
+                    )
+                })?
+            }
+        };
+        if applied.diff_id != self.layer.diff_id {
+            return Err(Error::data_loss(format!(
+                "the layer unpacks to diff ID {}, but the image's config says {}",
+                applied.diff_id, self.layer.diff_id
+            )));
+        }
+        Ok(Staged { staging: self, applied })
+    }
+
+    /// [`apply`](Self::apply) from a blob that is here.
+    pub(super) fn apply_blob(
+        self,
+        blob: &Reader,
+        cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Staged> {
+        self.apply(BlobStream { blob, offset: 0 }, cancelled, &|_| ())
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if self.committed {
+            return;
+        }
+        if let Err(error) = self.snapshots.remove_now(&self.key) {
+            tracing::warn!(key = %self.key, error = %error.chain(),
+                "a staged layer is left to the collector");
+        }
+    }
+}
+
+impl Staged {
+    fn commit_now(mut self) -> Result<()> {
+        let staging = &mut self.staging;
+        let parent = staging.layer.parent.as_ref().filter(|_| staging.rebased);
+        if let Some(parent) = parent
+            && !self.applied.implied.is_empty()
+        {
+            // Directories that the layer only implies look as they do in the layer below, which was
+            // not there when they were made.
+            let target = staging.snapshots.rebased_target_now(&staging.key, parent.as_str())?;
+            if let driver::Target::Dir { path, whiteouts, lowers } = target {
+                inherit(&Target::open(&path, whiteouts, &lowers)?, &self.applied.implied)?;
+            }
+        }
+        let options = CommitOptions {
+            labels: staging.layer.snapshot_labels.clone(),
+            parent: parent.map(ToString::to_string),
+        };
+        let layer = snapshot::Layer {
+            diff_id: self.applied.diff_id.clone(),
+            blob: Some(staging.layer.blob.digest.clone()),
+        };
+        let name = staging.layer.chain_id.as_str();
+        match staging.snapshots.commit_layer_now(name, &staging.key, options, layer) {
+            Ok(()) => staging.committed = true,
+            // Somebody else's layer of the same chain; ours is dropped.
+            Err(error) if error.is_already_exists() => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl StagedLayer for Staged {
+    async fn commit(self: Box<Self>) -> Result<()> {
+        blocking::run(move || self.commit_now()).await
+    }
+}
+
+/// containerd's form, `extract-<nanoseconds>-<random> <chain ID>`, so that tools know what it is.
+fn fresh_key(layer: &Layer) -> Result<String> {
+    let mut random = [0_u8; 6];
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
+        .map_err(|e| Error::internal("read random bytes for a key").with_source(e))?;
+    let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let nanos = jiff::Timestamp::now().subsec_nanosecond();
+    Ok(format!("extract-{nanos}-{random} {}", layer.chain_id))
+}
+
+struct BlobStream<'a> {
+    blob: &'a Reader,
+    offset: u64,
+}
+
+impl Read for BlobStream<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let len = self.blob.read_into(self.offset, buf).map_err(carry)?;
+        self.offset += len as u64;
+        Ok(len)
+    }
+}
