@@ -9,5 +9,8 @@ pub mod crash;
 pub mod disk;
 pub mod honest;
 pub mod image;
+pub mod layers;
 pub mod registry;
 pub mod suite;
+pub mod tar;
+pub mod tree;
