@@ -184,7 +184,11 @@ impl<'a, R: BufRead> TarReader<'a, R> {
                     "the headers of one layer entry are too large",
                 ));
             }
-            if !self.extend_head(wanted)? {
+            // The parser begins anew each time, so long headers are read in growing steps. What is
+            // read too far is content, and is taken from `head`.
+            let step = if self.head.len() > LONG_HEAD { self.head.len() / 2 } else { 0 };
+            self.extend_head(wanted.max(self.head.len() + step))?;
+            if self.head.len() < wanted {
                 if self.head.is_empty() {
                     return Ok(Found::End);
                 }
@@ -212,20 +216,23 @@ impl<'a, R: BufRead> TarReader<'a, R> {
         2 * u64::from(self.limits.metadata_bytes) + regions * REGION + 64 * BLOCK as u64
     }
 
-    /// Reads until `head` has `wanted` bytes; false if the stream ends before.
-    fn extend_head(&mut self, wanted: usize) -> Result<bool> {
+    /// Reads until `head` has `wanted` bytes, or the stream ends.
+    fn extend_head(&mut self, wanted: usize) -> Result<()> {
         while self.head.len() < wanted {
             let rest = fill(&mut self.input)?;
             if rest.is_empty() {
-                return Ok(false);
+                return Ok(());
             }
             let len = rest.len().min(wanted - self.head.len());
             self.head.extend_from_slice(&rest[..len]);
             self.input.consume(len);
         }
-        Ok(true)
+        Ok(())
     }
 }
+
+/// A sparse map or records longer than this are read in growing steps.
+const LONG_HEAD: usize = 16 * 1024;
 
 /// What the headers turned out to be, and how many bytes they are.
 enum Found {

@@ -1,0 +1,105 @@
+//! A target in a directory of its own, inside one that must not change.
+
+use std::path::{Path, PathBuf};
+
+use lamina_core::Result;
+use lamina_store::diff::apply::{Applied, ApplyOptions, Devices, Owners, Target, apply};
+use lamina_store::snapshot::driver::Whiteouts;
+use lamina_testkit::tar::{Entry, TarBuilder};
+use lamina_testkit::tree::Tree;
+
+/// A root between a lower tree and a place outside, all in one temporary directory.
+pub struct World {
+    temp: tempfile::TempDir,
+}
+
+impl World {
+    pub fn new() -> World {
+        let temp = tempfile::Builder::new().prefix("lamina-apply-").tempdir().unwrap();
+        for dir in ["root", "lower", "outside", "outside/dir"] {
+            std::fs::create_dir(temp.path().join(dir)).unwrap();
+        }
+        std::fs::write(temp.path().join("outside/secret"), b"secret").unwrap();
+        std::fs::write(temp.path().join("outside/dir/file"), b"secret").unwrap();
+        World { temp }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.temp.path().join(name)
+    }
+
+    pub fn root(&self) -> PathBuf {
+        self.path("root")
+    }
+
+    /// What lies in the root, without what the root itself says.
+    pub fn tree(&self) -> Tree {
+        Tree::read(self.root()).without_root()
+    }
+
+    /// Everything but the root: what no layer may change.
+    pub fn rest(&self) -> (Tree, Vec<PathBuf>) {
+        let mut names: Vec<PathBuf> = std::fs::read_dir(self.temp.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        names.sort();
+        (Tree::read(self.path("outside")), names)
+    }
+
+    pub fn target(&self, whiteouts: Whiteouts) -> Target {
+        Target::open::<&Path>(&self.root(), whiteouts, &[]).unwrap()
+    }
+
+    /// Applies an archive with deletions carried out.
+    pub fn lay(&self, tar: &[u8]) -> Result<Applied> {
+        apply(tar, &self.target(Whiteouts::Delete), &options())
+    }
+
+    /// Applies an archive with deletions written for overlayfs.
+    pub fn lay_overlay(&self, tar: &[u8]) -> Result<Applied> {
+        apply(tar, &self.target(Whiteouts::Overlay), &options())
+    }
+
+    /// Applies entries, which must work.
+    #[track_caller]
+    pub fn laid(&self, entries: impl IntoIterator<Item = Entry>) -> Tree {
+        if let Err(error) = self.lay(&TarBuilder::archive(entries)) {
+            panic!("{}", error.chain());
+        }
+        self.tree()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // The standard library's removal gives up on trees a thousand directories deep. If this
+        // fails, it tries and reports.
+        if let Ok(dir) = lamina_sys::fs::open_dir(self.temp.path()) {
+            let _ = lamina_sys::tree::remove_tree(dir, "root");
+        }
+    }
+}
+
+/// The layer's owners and devices if that is allowed here, else the caller's and none.
+pub fn options() -> ApplyOptions<'static> {
+    if is_root() {
+        return ApplyOptions::new();
+    }
+    ApplyOptions { owners: Owners::Caller, devices: Devices::Skip, ..ApplyOptions::new() }
+}
+
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Ends the test with a note unless it runs as root.
+macro_rules! need_root {
+    ($name:literal) => {
+        if !$crate::support::is_root() {
+            eprintln!("SKIP {}: needs root", $name);
+            return;
+        }
+    };
+}
+pub(crate) use need_root;
