@@ -9,6 +9,7 @@ use lamina_core::labels::{DISTRIBUTION_SOURCE, GC_REF_CONTENT, GC_REF_SNAPSHOT, 
 use lamina_core::oci::{Document, ImageConfig, Index, Manifest};
 use lamina_core::{Descriptor, Digest, Error, Labels, Platform, Result};
 
+use super::wait::when_free;
 use super::{Platforms, Pull, State};
 
 /// One manifest of what is pulled, with its config if it is an image's.
@@ -135,7 +136,8 @@ impl<'a> Documents<'a> {
         let options =
             WriteOptions { expected: Some(descriptor.digest.clone()), total: bytes.len() as u64 };
         let name = format!("{kind}-{}", descriptor.digest);
-        let writer = match self.content.writer(&name, options).await {
+        let open = || self.content.writer(&name, options.clone());
+        let writer = match when_free(open).await {
             Err(error) if error.is_already_exists() => None,
             writer => Some(writer?),
         };

@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::documents::{ImageDocuments, add_labels, source_label};
 use super::flight::{Flights, Flown};
+use super::wait::when_free;
 use super::{Progress, State};
 use crate::registry::Repository;
 
@@ -30,8 +31,9 @@ pub(super) struct Layers<'a> {
 
 impl Layers<'_> {
     /// Fetches the layers' blobs and leaves them packed.
-    pub(super) async fn fetch(&self, image: &ImageDocuments) -> Result<()> {
-        let fetches = image.manifest.layers.iter().map(|layer| self.fetch_blob(layer));
+    pub(super) async fn fetch(&self, image: &ImageDocuments, flights: &Flights) -> Result<()> {
+        let layers = image.manifest.layers.iter();
+        let fetches = layers.map(|layer| self.fetch_blob(layer, flights));
         try_join_all(fetches).await.map(drop)
     }
 
@@ -133,32 +135,72 @@ impl Layers<'_> {
     }
 
     /// Fetches one blob into the content store, if it is not there.
-    async fn fetch_blob(&self, blob: &Descriptor) -> Result<()> {
+    async fn fetch_blob(&self, blob: &Descriptor, flights: &Flights) -> Result<()> {
         let reference = self.repository.reference();
         let source = source_label(reference.domain(), reference.repository());
-        let options = WriteOptions { expected: Some(blob.digest.clone()), total: blob.size };
-        let mut writer = match self.content.writer(&format!("layer-{}", blob.digest), options).await
-        {
-            Err(error) if error.is_already_exists() => {
-                self.progress.state(blob, State::Exists);
-                return add_labels(&*self.content, &blob.digest, source).await;
+        loop {
+            match self.content.info(&blob.digest).await {
+                Ok(_) => {
+                    self.progress.state(blob, State::Exists);
+                    return add_labels(&*self.content, &blob.digest, source).await;
+                }
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error),
             }
+            let job = BlobJob {
+                repository: self.repository.clone(),
+                content: Arc::clone(&self.content),
+                progress: Arc::clone(&self.progress),
+                slots: Arc::clone(&self.slots),
+                blob: blob.clone(),
+                labels: source.clone(),
+            };
+            let failed = |e: Error| e.context(format!("layer {}", blob.digest));
+            let key = format!("blob {}", blob.digest);
+            if flights.join(&key, job.run()).await.map_err(failed)? == Flown::Mine {
+                return Ok(());
+            }
+            // Another's, perhaps of another namespace: the next round shares it, or fetches it.
+        }
+    }
+}
+
+/// One blob being fetched, on its own, so that it can be shared between pulls.
+#[derive(Debug)]
+struct BlobJob {
+    repository: Repository,
+    content: Arc<dyn ContentStore>,
+    progress: Arc<dyn Progress>,
+    slots: Arc<Semaphore>,
+    blob: Descriptor,
+    labels: Labels,
+}
+
+impl BlobJob {
+    async fn run(self) -> Result<()> {
+        let blob = &self.blob;
+        let _slot = self.slots.acquire().await.map_err(closed)?;
+        let options = WriteOptions { expected: Some(blob.digest.clone()), total: blob.size };
+        let name = format!("layer-{}", blob.digest);
+        let open = || self.content.writer(&name, options.clone());
+        let mut writer = match when_free(open).await {
+            Err(error) if error.is_already_exists() => return Ok(()),
             writer => writer?,
         };
-        let slot = self.slots.acquire().await.map_err(closed)?;
         let mut received = writer.status().offset;
-        self.progress.state(blob, State::Downloading { from: received });
-        let mut bytes = self.repository.blob(blob, received).await?;
-        while let Some(chunk) = bytes.next().await? {
-            received += chunk.len() as u64;
-            writer.write(chunk).await?;
-            self.progress.bytes(&blob.digest, received, 0);
+        if received < blob.size {
+            self.progress.state(blob, State::Downloading { from: received });
+            let mut bytes = self.repository.blob(blob, received).await?;
+            while let Some(chunk) = bytes.next().await? {
+                received += chunk.len() as u64;
+                writer.write(chunk).await?;
+                self.progress.bytes(&blob.digest, received, 0);
+            }
         }
-        drop(slot);
         let commit = CommitOptions {
             size: Some(blob.size),
             expected: Some(blob.digest.clone()),
-            labels: source,
+            labels: self.labels,
         };
         match writer.commit(commit).await {
             Err(error) if !error.is_already_exists() => return Err(error),
@@ -207,7 +249,8 @@ impl Job {
     async fn receive(&self, how: Receive) -> Result<Got> {
         let blob = &self.layer.blob;
         let _slot = self.slots.acquire().await.map_err(closed)?;
-        let mut sink: Box<dyn LayerSink> = match self.store.receive(&self.layer, how).await? {
+        let received = when_free(|| self.store.receive(&self.layer, how)).await?;
+        let mut sink: Box<dyn LayerSink> = match received {
             Received::BlobIsHere => return Ok(Got::Blob),
             Received::ChainIsHere => return Ok(Got::Chain),
             Received::Open(sink) => sink,

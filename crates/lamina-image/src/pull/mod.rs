@@ -14,6 +14,7 @@ mod flight;
 mod layers;
 mod lease;
 mod progress;
+mod wait;
 
 use std::sync::Arc;
 
@@ -118,7 +119,7 @@ impl Pull {
                     documents.note_unpacked(image, snapshotter, &top).await?;
                     unpacked.push(top);
                 }
-                _ => layers.fetch(image).await?,
+                _ => layers.fetch(image, flights).await?,
             }
         }
         let image = self.record(target).await?;
