@@ -7,6 +7,7 @@ mod blocking;
 pub mod content;
 pub mod db;
 pub mod diff;
+pub mod disk;
 mod durability;
 pub mod fault;
 pub(crate) mod gc;
@@ -18,6 +19,7 @@ pub mod snapshot;
 mod store;
 mod unpack;
 
+pub use db::SCHEMA_VERSION;
 pub use durability::Durability;
 pub use gc::Collected;
 pub use records::{Containers, Images, Leases, Namespaces};

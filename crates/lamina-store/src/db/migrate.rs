@@ -10,7 +10,7 @@ use super::backup;
 use super::error::failed;
 
 /// The version of `schema.sql`.
-pub(super) const VERSION: i64 = 1;
+pub const VERSION: i64 = 1;
 
 /// `STEPS[i]` brings version `i + 1` to `i + 2`. A step never changes once released.
 const STEPS: &[&str] = &[];

@@ -43,5 +43,6 @@ mod writer;
 mod tests;
 
 pub use handle::{Db, Options, Stats};
+pub use migrate::VERSION as SCHEMA_VERSION;
 pub use tx::{Read, Tx};
 pub use values::{from_ns, labels_from_json, labels_to_json, ns};
