@@ -1,0 +1,90 @@
+//! From the command line to an exit code: what was typed ([`Cli`]) becomes what is meant
+//! ([`Settings`]), the verb runs, and its error becomes text with a hint.
+//!
+//! Exit codes: 0 it was done; 1 it failed; 2 the command line itself is wrong. A reader of our output
+//! who leaves early is no failure.
+
+mod config;
+mod context;
+mod failure;
+mod globals;
+pub(crate) mod labels;
+mod session;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use lamina_core::{Error, Result};
+
+pub(crate) use context::Context;
+use context::Looked;
+pub(crate) use failure::each;
+use globals::Globals;
+pub(crate) use session::Session;
+pub(crate) use settings::Settings;
+
+use crate::out::Out;
+use crate::verb::Verb;
+
+/// Keeps and shows the images and snapshots of this host.
+///
+/// Words and columns follow ctr. Without a daemon, every command opens the store itself and holds
+/// its lock while it runs.
+#[derive(Debug, Parser)]
+#[command(name = "lamina", version = crate::verb::version::LINE, max_term_width = 100)]
+#[command(propagate_version = false, subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Runs the command line of this process.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if cli.globals.debug {
+        log_to_stderr();
+    }
+    let mut out = Out::stdout();
+    let settings = match Settings::resolve(&cli.globals) {
+        Ok(settings) => settings,
+        Err(error) => return failure::report(&error, None, Looked::Host),
+    };
+    for warning in &settings.warnings {
+        eprintln!("warning: {warning}");
+    }
+    let mut context = Context::new(&settings, &mut out);
+    let result = block_on(cli.verb.run(&mut context));
+    let looked = context.looked();
+    match result.and(out.finish()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::report(&error, Some(&settings), looked),
+    }
+}
+
+/// A command does one thing after the other; the store's own work runs on blocking threads.
+fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .map_err(|error| Error::internal("start the async runtime").with_source(error))?;
+    runtime.block_on(work)
+}
+
+fn log_to_stderr() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("LAMINA_LOG").unwrap_or_else(|_| EnvFilter::new("debug"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,64 @@
+//! What a verb gets: settings, the output, and the way to the store.
+
+use std::cell::Cell;
+use std::fmt::Display;
+use std::sync::Arc;
+
+use lamina_core::{Result, Scope, Snapshotter};
+
+use super::{Session, Settings};
+use crate::out::Out;
+
+/// The surroundings of one verb.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) out: &'a mut Out,
+    looked: Cell<Looked>,
+}
+
+/// Where a verb looked for things: whoever does not find them may have meant another place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Looked {
+    /// At the host as a whole.
+    #[default]
+    Host,
+    /// In the namespace.
+    Namespace,
+    /// In the snapshotter of the namespace.
+    Snapshotter,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(settings: &'a Settings, out: &'a mut Out) -> Self {
+        Context { settings, out, looked: Cell::default() }
+    }
+
+    /// The store, through the daemon or by its lock.
+    pub(crate) fn connect(&self) -> Result<Session> {
+        Session::connect(self.settings)
+    }
+
+    /// Sees and makes things of the namespace that was asked for.
+    pub(crate) fn scope(&self) -> Scope {
+        self.looked.set(self.looked.get().max(Looked::Namespace));
+        Scope::new(self.settings.namespace.clone())
+    }
+
+    /// The snapshotter that was asked for, as the namespace sees it.
+    pub(crate) fn snapshotter(&self, session: &Session) -> Result<Arc<dyn Snapshotter>> {
+        let snapshotter = session.snapshotter(&self.scope(), &self.settings.snapshotter)?;
+        self.looked.set(Looked::Snapshotter);
+        Ok(snapshotter)
+    }
+
+    /// Where the verb looked for things.
+    pub(super) fn looked(&self) -> Looked {
+        self.looked.get()
+    }
+
+    /// Prints one line.
+    pub(crate) fn line(&mut self, line: impl Display) -> Result<()> {
+        self.out.line(line)
+    }
+}

@@ -1,0 +1,123 @@
+//! Errors for people: what failed and why on one line, what to do about it on the next.
+
+use std::process::ExitCode;
+
+use lamina_core::{Error, Kind, Result};
+
+use super::Settings;
+use super::context::Looked;
+use super::settings::DEFAULT_ROOT;
+
+/// Prints an error with its hints. Returns the exit code of a command that failed.
+pub(super) fn report(error: &Error, settings: Option<&Settings>, looked: Looked) -> ExitCode {
+    eprintln!("error: {}", line(error));
+    for hint in hints(error, settings, looked) {
+        eprintln!("hint: {hint}");
+    }
+    ExitCode::FAILURE
+}
+
+/// Does something to each of several things, all of them even if one fails.
+///
+/// # Errors
+/// The only error as it is; of several, one that counts them, each having been printed.
+pub(crate) async fn each<T>(
+    things: impl IntoIterator<Item = T>,
+    mut act: impl AsyncFnMut(T) -> Result<()>,
+) -> Result<()> {
+    let mut errors = Vec::new();
+    let mut count = 0;
+    for thing in things {
+        count += 1;
+        if let Err(error) = act(thing).await {
+            errors.push(error);
+        }
+    }
+    if errors.len() <= 1 {
+        return errors.pop().map_or(Ok(()), Err);
+    }
+    for error in &errors {
+        eprintln!("error: {}", line(error));
+    }
+    let kind = errors.first().map_or(Kind::Unknown, Error::kind);
+    Err(Error::new(kind, format!("{} of {count} failed", errors.len())))
+}
+
+/// The whole chain. Where the class is all that went wrong, messages name no more than the thing.
+fn line(error: &Error) -> String {
+    let mut text = error.chain();
+    let class = error.kind().text();
+    let alone = matches!(error.kind(), Kind::NotFound | Kind::AlreadyExists);
+    if alone && !text.contains(class) && !text.contains("No such file") {
+        text.push_str(": ");
+        text.push_str(class);
+    }
+    text
+}
+
+fn hints(error: &Error, settings: Option<&Settings>, looked: Looked) -> Vec<String> {
+    let Some(settings) = settings else { return Vec::new() };
+    let text = error.chain();
+    let root = settings.root.display();
+    let mut hints = Vec::new();
+    let denied = error.kind() == Kind::PermissionDenied
+        || text.contains("Permission denied")
+        || text.contains("Operation not permitted");
+    if text.contains("Read-only file system") {
+        hints.push(format!(
+            "the file system of {root} is mounted read-only; make it writable, or keep the store \
+             elsewhere with --root DIR"
+        ));
+    } else if denied && !rustix::process::geteuid().is_root() {
+        hints.extend(not_root(settings));
+    } else if error.kind() == Kind::ResourceExhausted {
+        hints.push(
+            "`lamina df` shows what takes the space, `lamina prune` frees what nothing refers to"
+                .to_owned(),
+        );
+    }
+    match error.kind() {
+        Kind::Unavailable if text.contains("in use by another process") => hints.push(format!(
+            "one process at a time may have {root} open; try again when that one has ended"
+        )),
+        Kind::Unimplemented if text.contains("cannot ask a daemon") => hints.push(
+            "leave out --address and LAMINA_ADDRESS, and stop the daemon, to work on the store \
+             directly"
+                .to_owned(),
+        ),
+        Kind::NotFound if looked == Looked::Snapshotter => hints.push(format!(
+            "this looked in namespace {:?} and snapshotter {:?}; choose others with -n and \
+             --snapshotter",
+            settings.namespace.as_str(),
+            settings.snapshotter
+        )),
+        Kind::NotFound if looked == Looked::Namespace => hints.push(format!(
+            "this looked in namespace {:?}; choose another with -n",
+            settings.namespace.as_str()
+        )),
+        Kind::DataLoss if !text.contains("database") => {
+            hints.push("`lamina fsck` checks everything that is stored".to_owned());
+        }
+        _ => {}
+    }
+    hints
+}
+
+/// What an ordinary user can do, and what not.
+fn not_root(settings: &Settings) -> Vec<String> {
+    let mut hints = Vec::new();
+    if settings.root.starts_with(DEFAULT_ROOT) || settings.state.starts_with("/run") {
+        hints.push(format!(
+            "{} and {} belong to root: run this as root, or have a store of your own with \
+             --root DIR --state DIR",
+            settings.root.display(),
+            settings.state.display()
+        ));
+    }
+    hints.push(
+        "in a store of your own, content, namespaces, leases and listings need no root; mounting \
+         snapshots, device nodes and files of other owners do"
+            .to_owned(),
+    );
+    hints
+}

@@ -1,0 +1,84 @@
+//! The way to the store: the daemon that was named, the daemon on the default socket, or the store
+//! itself under its lock.
+//!
+//! The lock is held for one command. A command waits a moment for another one to end, but does not
+//! queue behind a daemon.
+
+use std::ops::Deref;
+use std::path::Path;
+use std::time::Duration;
+
+use lamina_core::{Error, Host, Result};
+use lamina_store::Store;
+use lamina_store::snapshot::drivers;
+
+use super::Settings;
+
+/// How long a command waits for another to let go of the lock: most take far less.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The stores of a host, for as long as one command runs.
+#[derive(Debug)]
+pub(crate) struct Session {
+    store: Store,
+}
+
+impl Session {
+    /// Finds the store.
+    ///
+    /// # Errors
+    /// Unimplemented for a daemon's socket, Unavailable when another process holds the lock, and
+    /// those of opening the store.
+    pub(super) fn connect(settings: &Settings) -> Result<Session> {
+        if let Some(address) = &settings.address {
+            return Err(no_client(address));
+        }
+        let socket = settings.default_socket();
+        if answers(&socket) {
+            return Err(no_client(&socket));
+        }
+        let mut options = lamina_store::Options::new(&settings.root, &settings.state);
+        options.durability = settings.durability;
+        options.sharing = settings.sharing;
+        options.snapshotters = drivers::all(&settings.drivers);
+        options.wait = PATIENCE;
+        let store = Store::open(options).map_err(|error| {
+            error.context(format!("open the store {}", settings.root.display()))
+        })?;
+        Ok(Session { store })
+    }
+
+    /// The store itself, for what only its owner can do.
+    pub(crate) fn local(&self) -> &Store {
+        &self.store
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // The verb's answer stands: what cannot be put away now is put in order at the next start.
+        if let Err(error) = self.store.close() {
+            tracing::warn!(error = %error.chain(), "closing the store");
+        }
+    }
+}
+
+impl Deref for Session {
+    type Target = dyn Host;
+
+    fn deref(&self) -> &Self::Target {
+        &self.store
+    }
+}
+
+/// A socket file may be left over from a daemon that is gone; only one that answers counts.
+fn answers(socket: &Path) -> bool {
+    std::os::unix::net::UnixStream::connect(socket).is_ok()
+}
+
+fn no_client(address: &Path) -> Error {
+    Error::unimplemented(format!(
+        "this lamina cannot ask a daemon (socket {}), it can only open the store itself",
+        address.display()
+    ))
+}

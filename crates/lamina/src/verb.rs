@@ -1,0 +1,59 @@
+//! The verbs, one file each: what is typed after `lamina`, and what is done about it.
+//!
+//! A verb is a struct of arguments, whose documentation is its help text, with a `run`. Verbs are
+//! written against the traits of `lamina-core`; only those that belong to the owner of the store
+//! (`df`, `fsck`, `info`, `plugins`, `prune`) ask for the store itself.
+
+mod completion;
+mod content;
+mod df;
+mod info;
+mod lease;
+mod namespace;
+mod plugins;
+mod prune;
+mod snapshot;
+pub(crate) mod version;
+
+use clap::Subcommand;
+use lamina_core::Result;
+
+use crate::cli::Context;
+
+/// Everything `lamina` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    #[command(subcommand)]
+    Content(content::Verb),
+    #[command(subcommand, visible_alias = "snapshots")]
+    Snapshot(snapshot::Verb),
+    #[command(subcommand, visible_aliases = ["namespaces", "ns"])]
+    Namespace(namespace::Verb),
+    #[command(subcommand, visible_alias = "leases")]
+    Lease(lease::Verb),
+    #[command(subcommand, visible_alias = "plugin")]
+    Plugins(plugins::Verb),
+    Df(df::Df),
+    Prune(prune::Prune),
+    Info(info::Info),
+    Version(version::Version),
+    Completion(completion::Completion),
+}
+
+impl Verb {
+    /// Does it.
+    pub(crate) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
+        match self {
+            Verb::Content(verb) => verb.run(cx).await,
+            Verb::Snapshot(verb) => verb.run(cx).await,
+            Verb::Namespace(verb) => verb.run(cx).await,
+            Verb::Lease(verb) => verb.run(cx).await,
+            Verb::Plugins(verb) => verb.run(cx),
+            Verb::Df(verb) => verb.run(cx),
+            Verb::Prune(verb) => verb.run(cx),
+            Verb::Info(verb) => verb.run(cx),
+            Verb::Version(verb) => verb.run(cx),
+            Verb::Completion(verb) => verb.run(cx),
+        }
+    }
+}

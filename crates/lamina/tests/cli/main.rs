@@ -1,0 +1,13 @@
+//! The binary as a user has it: every verb, its output and its mistakes.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // Outside of `#[test]` too, this is all tests.
+
+mod content;
+mod docs;
+mod environment;
+mod faults;
+mod general;
+mod host;
+mod lease;
+mod namespace;
+mod snapshot;
