@@ -64,7 +64,6 @@ pub(crate) const ESSENTIAL: &[&str] = &[
     "find",
     "grep",
     "id",
-    "kill",
     "ln",
     "ls",
     "mkdir",

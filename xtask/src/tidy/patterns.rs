@@ -8,6 +8,9 @@ use regex::Regex;
 
 use super::tree::{File, Finding, Tree};
 
+/// How many lines of a statement are searched for its mark; chained calls have one line each.
+const MARKED_LINES: usize = 4;
+
 /// Words that some files must not contain.
 #[derive(Debug)]
 pub(crate) struct Pattern {
@@ -17,7 +20,7 @@ pub(crate) struct Pattern {
     pub(crate) harmless: &'static str,
     pub(crate) layer: Layer,
     pub(crate) files: Files,
-    /// A comment that permits the line it stands on or above, if it gives a reason after the colon.
+    /// A comment that permits the statement it stands above or in, if a reason follows.
     pub(crate) unless_marked: Option<&'static str>,
     /// What is wrong and what to do, for the message.
     pub(crate) says: &'static str,
@@ -88,7 +91,7 @@ impl Pattern {
             let comment = source.comments.lines().nth(index).unwrap_or_default();
             comment.split_once(marker).is_some_and(|(_, reason)| !reason.trim().is_empty())
         };
-        marked(index) || index.checked_sub(1).is_some_and(marked)
+        (index.saturating_sub(1)..index + MARKED_LINES).any(marked)
     }
 }
 

@@ -81,6 +81,18 @@ const WORDS: &[(&str, &str, &str, &[usize])] = &[
     ),
     ("detached", "crates/lamina-store/src/a.rs", "// joined: by Drop\nthread::Builder::new()", &[]),
     ("detached", "crates/lamina-store/src/a.rs", "tokio::spawn(f) // joined:", &[1]),
+    (
+        "detached",
+        "crates/lamina-store/src/a.rs",
+        "thread::Builder::new()\n\n// joined: by Drop\n.spawn()",
+        &[],
+    ),
+    (
+        "detached",
+        "crates/lamina-store/src/a.rs",
+        "tokio::spawn(f)\n\n\n\n\n// joined: by Drop",
+        &[1],
+    ),
     ("detached", "crates/lamina-store/src/a.rs", "thread::scope(|s| { s.spawn(f); })", &[]),
     ("detached", "crates/lamina-server/src/a.rs", "tokio::spawn(f)", &[]),
     ("detached", "crates/lamina-store/src/a/tests.rs", "std::thread::spawn(f)", &[1]),

@@ -29,6 +29,7 @@ pub struct Writer {
 
 /// Where the bytes are.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each open ingest, never a list")]
 pub(super) enum Source {
     /// In the ingest's own file.
     Own(Data),
