@@ -1,5 +1,7 @@
 //! The contract of the content store, over the local one.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests are tests.
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -105,7 +105,7 @@ fn ids_are_never_used_twice_and_unused_ones_are_handed_back() {
         let mounts = h.prepare_now(key, "", none()).unwrap();
         h.remove_now(key).unwrap();
         engine.close().unwrap();
-        db.close();
+        db.close().unwrap();
         mounts[0].source.rsplit('/').next().unwrap().parse::<u64>().unwrap()
     };
     assert_eq!((id("a"), id("b"), id("a")), (1, 2, 3));
@@ -148,7 +148,7 @@ fn what_no_row_names_is_dropped_at_the_next_start() {
     let (db, engine) = open(root.path());
     engine.scoped(scope("a")).prepare_now("kept", "", none()).unwrap();
     engine.close().unwrap();
-    db.close();
+    db.close().unwrap();
     drop((engine, db));
     let dir = root.path().join("native/snapshots");
     for stray in ["new-7", "17"] {
