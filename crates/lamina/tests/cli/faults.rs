@@ -77,7 +77,10 @@ const NOBODY: u32 = 65534;
 fn run_as_nobody(env: &TestEnvironment, args: &[&str]) -> Run {
     fs::set_permissions(env.temp(), fs::Permissions::from_mode(0o755)).unwrap();
     let binary = env.temp().join("lamina");
-    fs::copy(env!("CARGO_BIN_EXE_lamina"), &binary).unwrap();
+    // Not written by this process: a test that forks meanwhile would hold the copy open for writing,
+    // and then it cannot be executed (ETXTBSY).
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_lamina")).arg(&binary).status();
+    assert!(copied.unwrap().success());
     let mut command = Command::new(&binary);
     env.prepare(&mut command).args(args).uid(NOBODY).gid(NOBODY);
     env.finish(command.output().unwrap())
