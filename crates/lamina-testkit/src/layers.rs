@@ -348,7 +348,8 @@ fn forms() -> Vec<Awkward> {
     let mut old = TarBuilder::new();
     old.add(Entry::of_type(0, "old-dir/")).add(Entry::of_type(0, "old-file").content(b"x"));
     let sparse = SparseFormat::ALL.into_iter().map(|format| {
-        let regions = vec![(65_536, vec![b'a'; 4096]), (262_144, vec![b'b'; 1000])];
+        let regions =
+            vec![(65_536, vec![b'a'; 4096]), (262_144, vec![b'b'; 1000]), (1 << 20, vec![])];
         Entry::sparse(format!("sparse-{format:?}"), 1_048_576, regions, format)
     });
     let ends =

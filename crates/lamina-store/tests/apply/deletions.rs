@@ -6,7 +6,7 @@ use lamina_store::snapshot::driver::Whiteouts;
 use lamina_testkit::tar::{Entry, TarBuilder};
 use lamina_testkit::tree::{NodeKind, Tree};
 
-use crate::support::{World, need_root, options};
+use crate::support::{Overlay, World, need_root, options};
 
 fn below() -> Vec<Entry> {
     vec![
@@ -153,44 +153,6 @@ fn privileged_overlay_form() {
     assert!(tree.at("dir").xattrs.is_empty());
 }
 
-/// An overlay mount that goes when the test ends.
-struct Overlay(std::path::PathBuf);
-
-impl Overlay {
-    fn mount(world: &World, lower: &str, upper: &str) -> Option<Overlay> {
-        let at = world.path("merged");
-        for dir in [&at, &world.path("work")] {
-            std::fs::create_dir(dir).unwrap();
-        }
-        let options = format!(
-            "lowerdir={},upperdir={},workdir={}",
-            world.path(lower).display(),
-            world.path(upper).display(),
-            world.path("work").display()
-        );
-        let done = std::process::Command::new("mount")
-            .args(["-t", "overlay", "overlay", "-o", &options])
-            .arg(&at)
-            .output()
-            .unwrap();
-        if !done.status.success() {
-            eprintln!(
-                "SKIP privileged_both_forms_give_one_tree: {}",
-                String::from_utf8_lossy(&done.stderr)
-            );
-            return None;
-        }
-        Some(Overlay(at))
-    }
-}
-
-impl Drop for Overlay {
-    fn drop(&mut self) {
-        // Best effort: the test has its answer.
-        let _ = std::process::Command::new("umount").arg(&self.0).status();
-    }
-}
-
 /// What overlayfs shows of a layer in overlay form must be what carrying it out gives.
 #[test]
 fn privileged_both_forms_give_one_tree() {
@@ -219,7 +181,9 @@ fn privileged_both_forms_give_one_tree() {
         let target =
             Target::open(&world.root(), Whiteouts::Overlay, &[world.path("lower")]).unwrap();
         apply(&tar[..], &target, &options()).unwrap();
-        let Some(merged) = Overlay::mount(&world, "lower", "root") else { return };
+        let Some(merged) = Overlay::mount(&world, &[world.root(), world.path("lower")]) else {
+            return;
+        };
         let shown = Tree::read(&merged.0).without_root();
         plain.tree().assert_same(&shown, &format!("layer {at}"));
     }

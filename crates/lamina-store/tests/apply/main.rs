@@ -8,4 +8,6 @@ mod escapes;
 mod faults;
 mod forms;
 mod kinds;
+mod model;
+mod peers;
 mod support;

@@ -81,6 +81,37 @@ impl Drop for World {
     }
 }
 
+/// A read-only overlay mount of these directories, topmost first, that goes when the test ends.
+pub struct Overlay(pub PathBuf);
+
+impl Overlay {
+    /// `None`, with a note, where the kernel has no overlayfs.
+    pub fn mount(world: &World, lowers: &[PathBuf]) -> Option<Overlay> {
+        let at = world.path("merged");
+        std::fs::create_dir(&at).unwrap();
+        let lowers: Vec<String> = lowers.iter().map(|path| path.display().to_string()).collect();
+        let done = std::process::Command::new("mount")
+            .args(["-t", "overlay", "overlay", "-o", &format!("lowerdir={}", lowers.join(":"))])
+            .arg(&at)
+            .output()
+            .unwrap();
+        if !done.status.success() {
+            let test = std::thread::current();
+            let name = test.name().unwrap_or_default().rsplit("::").next().unwrap_or_default();
+            eprintln!("SKIP {name}: {}", String::from_utf8_lossy(&done.stderr));
+            return None;
+        }
+        Some(Overlay(at))
+    }
+}
+
+impl Drop for Overlay {
+    fn drop(&mut self) {
+        // Best effort: the test has its answer.
+        let _ = std::process::Command::new("umount").arg(&self.0).status();
+    }
+}
+
 /// The layer's owners and devices if that is allowed here, else the caller's and none.
 pub fn options() -> ApplyOptions<'static> {
     if is_root() {

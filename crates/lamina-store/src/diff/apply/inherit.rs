@@ -1,15 +1,19 @@
-//! Attributes of directories that a layer only implies, for a layer that was laid before the ones
-//! below it were known.
+//! Attributes of directories that a layer only implies: those of the same directory in the trees
+//! below it, while the layer is laid, or later if they were not known then.
 
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lamina_core::Result;
-use lamina_sys::fs::{self, OFlags, Times};
+use lamina_sys::RootDir;
+use lamina_sys::fs::{self, OFlags, Stat};
 
 use super::error;
+use super::name::split;
 use super::options::Target;
-use super::tree::{copy_xattrs, model};
+use super::tree::{OPAQUE, is_other, stat};
 
 /// Gives each of `implied` ([`Applied::implied`](super::Applied::implied)) the owner, mode, times and
 /// xattrs of the same directory in the trees below, as if these had been there when the layer was
@@ -18,17 +22,77 @@ use super::tree::{copy_xattrs, model};
 /// # Errors
 /// Those of the disk, named after the directory.
 pub fn inherit(target: &Target, implied: &[PathBuf]) -> Result<()> {
-    const WHAT: &str = "give a directory the attributes it has below";
+    implied
+        .iter()
+        .try_for_each(|path| inherit_one(target, path).map_err(|cause| error::at(path, cause)))
+}
+
+fn inherit_one(target: &Target, path: &Path) -> Result<()> {
+    let failed = |cause| error::sys("give a directory the attributes it has below", cause);
+    let Some((below, stat)) = model(&target.lowers, path.as_os_str().as_bytes())? else {
+        return Ok(());
+    };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-    for path in implied {
-        let name = path.as_os_str();
-        let Some((below, stat)) = model(&target.lowers, name.as_bytes())? else { continue };
-        let dir = target.root.open_file(name, flags).map_err(|cause| error::sys(WHAT, cause))?;
-        fs::set_owner(&dir, stat.uid, stat.gid).map_err(|cause| error::sys(WHAT, cause))?;
-        copy_xattrs(&below, &dir).map_err(|cause| error::sys(WHAT, cause))?;
-        fs::set_mode(&dir, stat.mode).map_err(|cause| error::sys(WHAT, cause))?;
-        let times = Times { accessed: Some(stat.accessed), modified: Some(stat.modified) };
-        fs::set_times(&dir, &times).map_err(|cause| error::sys(WHAT, cause))?;
+    let dir = target.root.open_file(path, flags).map_err(failed)?;
+    fs::set_owner(&dir, stat.uid, stat.gid).map_err(failed)?;
+    copy_xattrs(&below, &dir).map_err(failed)?;
+    fs::set_mode(&dir, stat.mode).map_err(failed)?;
+    fs::set_times(&dir, &stat.times()).map_err(failed)
+}
+
+/// The directory of that path in the first of `lowers` that has it, unless something nearer hides it.
+pub(super) fn model(lowers: &[RootDir], path: &[u8]) -> Result<Option<(OwnedFd, Stat)>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    for lower in lowers {
+        match lower.open_file(OsStr::from_bytes(path), flags) {
+            Ok(fd) => {
+                let stat = stat(&fd)?;
+                return Ok(Some((fd, stat)));
+            }
+            Err(cause) if cause.is_not_found() && !hides(lower, path)? => {}
+            // Something else is there, or an opaque directory above it.
+            Err(cause) if is_other(&cause) => return Ok(None),
+            Err(cause) => return Err(error::sys(BELOW, cause)),
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a directory on the way to a path is opaque, so that nothing further below counts.
+fn hides(lower: &RootDir, path: &[u8]) -> Result<bool> {
+    let mut at = split(path).0;
+    while !at.is_empty() {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        match lower.open_file(OsStr::from_bytes(at), flags) {
+            Ok(dir) => {
+                let mark =
+                    fs::xattr::get(&dir, OPAQUE).map_err(|cause| error::sys(BELOW, cause))?;
+                if mark.as_deref() == Some(b"y") {
+                    return Ok(true);
+                }
+            }
+            Err(cause) if is_other(&cause) => {}
+            Err(cause) => return Err(error::sys(BELOW, cause)),
+        }
+        at = split(at).0;
+    }
+    Ok(false)
+}
+
+/// All but `trusted.*`, which belongs to overlayfs; a filesystem without attributes gets none.
+pub(super) fn copy_xattrs(from: &OwnedFd, to: &OwnedFd) -> lamina_sys::Result<()> {
+    for name in fs::xattr::list(from)? {
+        if name.as_bytes().starts_with(b"trusted.") {
+            continue;
+        }
+        let Some(value) = fs::xattr::get(from, &name)? else { continue };
+        match fs::xattr::set(to, &name, &value) {
+            Err(cause) if cause.is_not_supported() => {}
+            result => result?,
+        }
     }
     Ok(())
 }
+
+/// What was being done when a tree below could not be looked at.
+const BELOW: &str = "look at the directory below";

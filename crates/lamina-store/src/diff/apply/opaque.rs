@@ -27,7 +27,7 @@ pub(super) fn delete(
     let dir = tree.dir(path.parent())?;
     match (deletion, tree.overlay()) {
         (Deletion::Name(name), false) => drop(tree.clear(&dir, name)?),
-        (Deletion::Name(name), true) => write_whiteout(tree, &dir, name, record, options)?,
+        (Deletion::Name(name), true) => write_whiteout(tree, path, &dir, name, record, options)?,
         (_, false) => empty(tree, &dir)?,
         (_, true) => tree.set_opaque(path.parent(), &dir)?,
     }
@@ -37,12 +37,17 @@ pub(super) fn delete(
 /// A character device 0:0, owned as the marker says.
 fn write_whiteout(
     tree: &mut Tree<'_>,
+    path: &EntryPath,
     dir: &Dir,
     name: &OsStr,
     record: &Record,
     options: &ApplyOptions<'_>,
 ) -> Result<()> {
     tree.clear(dir, name)?;
+    if tree.is_hidden(path.parent()) {
+        // Nothing shows from below here, and overlayfs lists whiteouts in such a directory.
+        return Ok(());
+    }
     fs::make_node(&dir.fd, name, FileKind::CharDevice, 0, (0, 0))
         .map_err(|cause| error::sys("write a whiteout", cause))?;
     if options.owners == Owners::Layer {

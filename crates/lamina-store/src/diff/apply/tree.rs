@@ -15,11 +15,11 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use lamina_core::{Error, Result};
-use lamina_sys::RootDir;
 use lamina_sys::fs::{self, FileKind, OFlags, Stat, Time, Times};
 use lamina_sys::{Errno, Outcome, SysError, tree};
 
 use super::error;
+use super::inherit::{copy_xattrs, model};
 use super::name::split;
 use super::options::{Owners, Target};
 use crate::snapshot::driver::Whiteouts;
@@ -106,7 +106,7 @@ impl<'a> Tree<'a> {
     /// Has overlayfs show nothing from below in a directory.
     pub(super) fn set_opaque(&mut self, path: &[u8], dir: &Dir) -> Result<()> {
         // What is open only as a handle still takes attributes, by way of /proc.
-        fs::xattr::set(&dir.fd, "trusted.overlay.opaque", b"y")
+        fs::xattr::set(&dir.fd, OPAQUE, b"y")
             .map_err(|cause| error::sys("mark a directory as opaque", cause))?;
         self.opaque.insert(path.to_vec());
         Ok(())
@@ -292,7 +292,7 @@ impl<'a> Tree<'a> {
     }
 
     /// Whether an opaque directory lies on the way to a path.
-    fn is_hidden(&self, path: &[u8]) -> bool {
+    pub(super) fn is_hidden(&self, path: &[u8]) -> bool {
         if self.opaque.is_empty() {
             return false;
         }
@@ -345,48 +345,17 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// The directory of that path in the first of `lowers` that has it.
-pub(super) fn model(lowers: &[RootDir], path: &[u8]) -> Result<Option<(OwnedFd, Stat)>> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-    for lower in lowers {
-        match lower.open_file(OsStr::from_bytes(path), flags) {
-            Ok(fd) => {
-                let stat = stat(&fd)?;
-                return Ok(Some((fd, stat)));
-            }
-            Err(cause) if cause.is_not_found() => {}
-            // Something else is there and hides what lies below.
-            Err(cause) if is_other(&cause) => return Ok(None),
-            Err(cause) => return Err(error::sys("look at the directory below", cause)),
-        }
-    }
-    Ok(None)
-}
-
 pub(super) fn stat(fd: &OwnedFd) -> Result<Stat> {
     fs::stat(fd).map_err(|cause| error::sys("look at a directory", cause))
 }
 
 /// Whether a path that was asked for as a directory is none.
-fn is_other(cause: &SysError) -> bool {
+pub(super) fn is_other(cause: &SysError) -> bool {
     matches!(cause.outcome(), Outcome::NotFound | Outcome::NotADirectory | Outcome::SymlinkLoop)
 }
 
-/// All but `trusted.*`, which belongs to overlayfs; a filesystem without attributes gets none.
-pub(super) fn copy_xattrs(from: &OwnedFd, to: &OwnedFd) -> lamina_sys::Result<()> {
-    for name in fs::xattr::list(from)? {
-        if name.as_bytes().starts_with(b"trusted.") {
-            continue;
-        }
-        let Some(value) = fs::xattr::get(from, &name)? else { continue };
-        match fs::xattr::set(to, &name, &value) {
-            Err(cause) if cause.is_not_supported() => {}
-            result => result?,
-        }
-    }
-    Ok(())
-}
-
+/// The attribute by which overlayfs knows a directory that hides what lies below.
+pub(super) const OPAQUE: &str = "trusted.overlay.opaque";
 /// What was being done when the way to an entry could not be gone.
 const PARENT: &str = "open the directory it lies in";
 /// More open directories than one branch of a tree is deep, far fewer than a process may have.
