@@ -30,8 +30,9 @@ pub(super) fn make_root(db: &Db, disk: &Disk) -> Result<()> {
 /// Brings rows and files together. Nothing else uses the store yet. Memory stays bounded: names are
 /// looked up a batch at a time, rows are read in pages.
 pub(super) fn recover(store: &Store) -> Result<()> {
-    ingest_dirs(store)?;
+    // Rows first: the directory of a row that goes is then garbage.
     ingest_rows(store)?;
+    ingest_dirs(store)?;
     blob_files(store)?;
     blob_rows(store)?;
     match store.reap() {
@@ -62,7 +63,7 @@ fn ingest_dirs(store: &Store) -> Result<()> {
     })
 }
 
-/// Ingest rows without a directory go: nothing of them was durable.
+/// Ingest rows without data go: nothing of them was durable, or a commit was cut before its rows.
 fn ingest_rows(store: &Store) -> Result<()> {
     let (db, disk) = (&store.0.db, &store.0.disk);
     let mut after = String::new();

@@ -3,13 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
-use lamina_core::event::NoEvents;
 use lamina_core::snapshot::{Kind, Snapshotter};
 use lamina_core::{Host, Mount, Namespace, Scope};
-use lamina_store::fault::Steps;
 use lamina_store::mount::{self, How};
+use lamina_store::snapshot::Source;
 use lamina_store::snapshot::drivers::{self, Config};
 use lamina_store::{Options, Store};
 use lamina_testkit::disk::{Disk, Mounted};
@@ -39,6 +37,12 @@ const PLAIN: Facts = Facts {
 };
 
 impl StoreHarness {
+    /// With `overlayfs` for a test that mounts nothing.
+    pub fn overlayfs_without_mounts(config: drivers::overlay::Config) -> Result<Self, String> {
+        let config = Config { overlayfs: config, ..Config::default() };
+        Ok(Self::open("overlayfs", PLAIN, drivers::all(&config), None))
+    }
+
     /// With `overlayfs`, on the file system of temporary files, or on ext4 where that is an overlay
     /// itself.
     pub fn overlayfs(config: drivers::overlay::Config) -> Result<Self, String> {
@@ -85,7 +89,7 @@ impl StoreHarness {
     fn open(
         name: &'static str,
         facts: Facts,
-        snapshotters: Vec<lamina_store::snapshot::Source>,
+        snapshotters: Vec<Source>,
         disk: Option<Disk>,
     ) -> Self {
         let dir = disk
@@ -99,9 +103,6 @@ impl StoreHarness {
         let top = top.canonicalize().unwrap();
         let mut options = Options::new(top.join("root"), top.join("state"));
         options.snapshotters = snapshotters;
-        options.wait = Duration::ZERO;
-        options.events = Arc::new(NoEvents);
-        options.steps = Steps::none();
         let store = Store::open(options).unwrap_or_else(|error| panic!("{}", error.chain()));
         std::fs::create_dir(top.join("mnt")).unwrap();
         StoreHarness {
@@ -126,9 +127,15 @@ impl StoreHarness {
     }
 }
 
-/// The fake, to be opened by a store.
-pub fn fake_source(behaviour: Behaviour) -> lamina_store::snapshot::Source {
-    lamina_store::snapshot::Source {
+/// How to open a store in `dir` whose one snapshotter is the fake.
+pub fn fake_options(dir: &Path) -> Options {
+    let mut options = Options::new(dir.join("root"), dir.join("state"));
+    options.snapshotters = vec![fake_source(Behaviour::default())];
+    options
+}
+
+fn fake_source(behaviour: Behaviour) -> Source {
+    Source {
         name: "fake".to_owned(),
         root: None,
         sync_remove: false,

@@ -1,0 +1,75 @@
+//! The contract suite of snapshotters over the store's engine and each of its back ends.
+
+#[path = "support/fake_driver.rs"]
+mod fake_driver;
+#[path = "support/snapshot_harness.rs"]
+mod snapshot_harness;
+
+use lamina_testkit::for_each_snapshot_case;
+use lamina_testkit::suite::snapshots::Lab;
+use snapshot_harness::StoreHarness;
+
+/// Runs a case on a fresh store, or says why it cannot.
+fn run(test: &str, harness: Result<StoreHarness, String>, case: fn(&Lab<'_>)) {
+    let harness = lamina_testkit::or_skip!(test, harness);
+    case(&Lab::new(&harness));
+    harness.store().close().unwrap_or_else(|error| panic!("{}", error.chain()));
+}
+
+macro_rules! privileged {
+    ($($case:ident $test:ident),* $(,)?) => {
+        $(#[test]
+        fn $test() {
+            super::run(stringify!($test), harness(), lamina_testkit::suite::snapshots::$case);
+        })*
+    };
+}
+
+macro_rules! unprivileged {
+    ($($case:ident $test:ident),* $(,)?) => {
+        $(#[test]
+        fn $case() {
+            super::run(stringify!($case), harness(), lamina_testkit::suite::snapshots::$case);
+        })*
+    };
+}
+
+mod overlayfs {
+    use super::*;
+
+    fn harness() -> Result<StoreHarness, String> {
+        StoreHarness::overlayfs(Default::default())
+    }
+
+    for_each_snapshot_case!(privileged);
+}
+
+mod native {
+    use super::*;
+
+    fn harness() -> Result<StoreHarness, String> {
+        StoreHarness::native()
+    }
+
+    for_each_snapshot_case!(privileged);
+}
+
+mod btrfs {
+    use super::*;
+
+    fn harness() -> Result<StoreHarness, String> {
+        StoreHarness::btrfs()
+    }
+
+    for_each_snapshot_case!(privileged);
+}
+
+mod fake {
+    use super::*;
+
+    fn harness() -> Result<StoreHarness, String> {
+        StoreHarness::fake()
+    }
+
+    for_each_snapshot_case!(unprivileged);
+}
