@@ -51,7 +51,8 @@ fn privileged_overlay_options_are_last() {
         options[options.len() - count..].join(" ")
     };
     let index = Path::new("/sys/module/overlay/parameters/index").exists();
-    let want = if index { "volatile redirect_dir=off index=off" } else { "volatile redirect_dir=off" };
+    let want =
+        if index { "volatile redirect_dir=off index=off" } else { "volatile redirect_dir=off" };
     let count = want.split(' ').count();
     for (name, parent) in [("one", ""), ("two", "one")] {
         let mounts = snapshots.prepare_now("active", parent, Labels::new()).unwrap();
@@ -134,8 +135,7 @@ fn privileged_overlay_maps_owners() {
         harness.detach(&at);
         snapshots.commit_now(name, "tmp", CommitOptions::default()).unwrap();
     }
-    let maps =
-        labels(&[(SNAPSHOT_UID_MAP, "0:1000:65536"), (SNAPSHOT_GID_MAP, "0:2000:65536")]);
+    let maps = labels(&[(SNAPSHOT_UID_MAP, "0:1000:65536"), (SNAPSHOT_GID_MAP, "0:2000:65536")]);
     let mounts = snapshots.prepare_now("mapped", "two", maps).unwrap();
     let first = ["uidmap=0:1000:65536", "gidmap=0:2000:65536"];
     assert_eq!(mounts[0].options[..2], first);
@@ -162,8 +162,19 @@ fn overlay_refuses_maps_that_are_none() {
     let snapshots = handle(harness.store(), "overlayfs");
     let good = "0:0:65536";
     let bad = [
-        "0", "0:0", "0:0:", "0:0:1:1", "-1:0:1", "0:-1:1", "0:0:-1", "a:0:1", "0:b:1", "0:0:c",
-        "0:0:1,", "1:1000:10", "0:0:0",
+        "0",
+        "0:0",
+        "0:0:",
+        "0:0:1:1",
+        "-1:0:1",
+        "0:-1:1",
+        "0:0:-1",
+        "a:0:1",
+        "0:b:1",
+        "0:0:c",
+        "0:0:1,",
+        "1:1000:10",
+        "0:0:0",
     ];
     for map in bad {
         for maps in [[map, good], [good, map], [map, map]] {

@@ -62,7 +62,10 @@ fn nothing_half(dir: &Path, host: &Host) {
         for info in handle.page_now(&mut String::new(), &Filters::default(), 1000).unwrap() {
             let bytes = fs::read(dir.join("content/blobs/sha256").join(info.digest.hex()));
             let bytes = bytes.unwrap_or_else(|e| panic!("{} is listed: {e}", info.digest));
-            assert_eq!((Digest::sha256(&bytes), bytes.len() as u64), (info.digest.clone(), info.size));
+            assert_eq!(
+                (Digest::sha256(&bytes), bytes.len() as u64),
+                (info.digest.clone(), info.size)
+            );
             listed.insert(info.digest.hex().to_owned());
         }
         ingests += handle.statuses_now(&Filters::default()).unwrap().len();
@@ -159,7 +162,14 @@ fn commit(handle: &Handle) -> Result<()> {
 fn ingest() {
     cut(
         "ingest",
-        &["ingest.begin", "ingest.made", "ingest.row", "ingest.write", "ingest.synced", "ingest.saved"],
+        &[
+            "ingest.begin",
+            "ingest.made",
+            "ingest.row",
+            "ingest.write",
+            "ingest.synced",
+            "ingest.saved",
+        ],
         |dir| drop(Host::quiet(dir)),
         |host| {
             write(&host.one, 50_000)?.close()?;
@@ -173,7 +183,14 @@ fn ingest() {
 fn first_commit() {
     cut(
         "first_commit",
-        &["blob.checked", "blob.sealed", "blob.placed", "blob.listed", "blob.row", "ingest.removed"],
+        &[
+            "blob.checked",
+            "blob.sealed",
+            "blob.placed",
+            "blob.listed",
+            "blob.row",
+            "ingest.removed",
+        ],
         |dir| drop(Host::quiet(dir)),
         |host| commit(&host.one),
         |host| is_whole(&host.one),

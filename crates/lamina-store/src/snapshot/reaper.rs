@@ -102,15 +102,17 @@ impl Work {
     fn run(&self) {
         let mut retry: Option<Duration> = None;
         while self.wait(retry) {
-            let busy = match self.pass() {
-                Ok(reaped) => !reaped.busy.is_empty(),
+            let (busy, progress) = match self.pass() {
+                Ok(reaped) => (!reaped.busy.is_empty(), reaped.gone > 0),
                 Err(error) => {
                     tracing::warn!(snapshotter = %self.snapshotter, error = %error.chain(),
                         "removing dead snapshots failed; it is tried again");
-                    true
+                    (true, false)
                 }
             };
-            retry = busy.then(|| retry.map_or(FIRST_RETRY, |last| (last * 2).min(LAST_RETRY)));
+            // Where something went, what was below it is new, and is not made to wait for long.
+            let next = retry.filter(|_| !progress).map_or(FIRST_RETRY, |last| last * 2);
+            retry = busy.then(|| next.min(LAST_RETRY));
         }
     }
 
