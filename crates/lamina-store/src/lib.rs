@@ -10,6 +10,7 @@ pub mod diff;
 pub mod disk;
 mod durability;
 pub mod fault;
+pub mod fsck;
 pub(crate) mod gc;
 mod io;
 pub mod mount;

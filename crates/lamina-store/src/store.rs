@@ -18,6 +18,7 @@ use crate::content;
 use crate::db::{self, Db};
 use crate::durability::Durability;
 use crate::fault::Steps;
+use crate::fsck::{self, FsckOptions, Report};
 use crate::gc::{Collected, Collector};
 use crate::mount::Mounter;
 use crate::mount::manager::{Handlers, LoopHandler, Manager, ManagerOptions};
@@ -218,6 +219,22 @@ impl Store {
     /// Those of the database; what cannot be freed now is reported in the answer.
     pub fn collect(&self) -> Result<Collected> {
         self.0.collector.collect()
+    }
+
+    /// Checks rows against disk, and with `repair` drops what nobody owns.
+    ///
+    /// # Errors
+    /// Those of the database and of the disk, when they keep a check from being made at all.
+    pub fn fsck(&self, options: FsckOptions) -> Result<Report> {
+        fsck::run(self, options)
+    }
+
+    pub(crate) fn db(&self) -> &Db {
+        &self.0.db
+    }
+
+    pub(crate) fn blobs(&self) -> &content::Store {
+        &self.0.content
     }
 
     /// Makes the daily copy of the database when it is due.

@@ -19,6 +19,7 @@
 
 mod active;
 mod adapter;
+mod check;
 mod commit;
 mod disk;
 mod handle;
@@ -30,6 +31,7 @@ mod recover;
 mod store;
 mod writer;
 
+pub(crate) use check::BlobState;
 pub use handle::Handle;
 pub use reader::Reader;
 pub use store::{Options, RESERVE, Sharing, Store};

@@ -157,6 +157,13 @@ impl Db {
         })
     }
 
+    /// Does to the rows what no code of ours would, beside the writer and without its checks.
+    #[cfg(test)]
+    pub(crate) fn damage_for_test(&self, sql: &str) {
+        let conn = connect::writer(&self.0.shared.file).unwrap();
+        conn.execute_batch(&format!("PRAGMA foreign_keys = OFF; {sql}")).unwrap();
+    }
+
     /// Counts since it was opened.
     pub fn stats(&self) -> Stats {
         let counters = &self.0.shared.counters;

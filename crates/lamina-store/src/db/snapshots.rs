@@ -109,6 +109,13 @@ impl Read<'_> {
         )
     }
 
+    /// The snapshotters that have rows.
+    pub(crate) fn snapshotters(&self) -> Result<Vec<String>> {
+        self.all("SELECT DISTINCT snapshotter FROM snapshots ORDER BY snapshotter", [], |r| {
+            r.get(0)
+        })
+    }
+
     /// Committed rows whose driver still has to settle them.
     pub(crate) fn unsettled(&self, snapshotter: &str) -> Result<Vec<SnapshotId>> {
         self.all(

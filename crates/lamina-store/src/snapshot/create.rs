@@ -45,8 +45,11 @@ impl Engine {
             parents,
             labels: labels::inherited(&new.labels),
         };
+        // Tells fsck that files without a row are on their way to one.
+        let making = self.pins.pin(snapshot.id);
         self.build(&snapshot, new.durability)?;
         let named = self.name_created(scope, &new, &snapshot);
+        drop(making);
         let mounts = named.and_then(|()| self.driver.mounts(&snapshot));
         match mounts {
             Ok(mounts) => Ok(mounts),

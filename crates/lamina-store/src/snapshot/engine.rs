@@ -124,6 +124,11 @@ impl Engine {
         self.ids.hand_back(&self.db)
     }
 
+    /// Whether the files at `id` are those of a create under way, which has no row yet.
+    pub(crate) fn is_being_made(&self, id: SnapshotId) -> bool {
+        self.pins.is_pinned(id)
+    }
+
     pub(super) fn fresh_stage(&self) -> Stage {
         Stage { name: format!("new-{}", self.stages.fetch_add(1, Ordering::Relaxed)) }
     }

@@ -1,0 +1,123 @@
+//! What fsck asks of the content store: files against rows, bytes against digests.
+
+use std::fs;
+
+use lamina_core::{Digest, Result};
+
+use super::hash;
+use super::store::Store;
+use crate::io::failed;
+
+/// How the file of a blob is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum BlobState {
+    /// As its row says.
+    Good,
+    /// Missing or of another size; says which.
+    Lost(String),
+    /// Of this digest instead.
+    Corrupt(Digest),
+}
+
+impl Store {
+    /// Looks at the file of a blob, and with `verify` reads it through.
+    pub(crate) fn check_blob(&self, digest: &Digest, size: u64, verify: bool) -> Result<BlobState> {
+        let disk = &self.0.disk;
+        match disk.blob_len(digest)? {
+            None => return Ok(BlobState::Lost("its file is missing".to_owned())),
+            Some(len) if len != size => {
+                return Ok(BlobState::Lost(format!("its file has {len} bytes, not {size}")));
+            }
+            Some(_) if !verify => return Ok(BlobState::Good),
+            Some(_) => {}
+        }
+        let Some(file) = disk.open_blob(digest)? else {
+            return Ok(BlobState::Lost("its file is missing".to_owned()));
+        };
+        let found =
+            hash::of_file(&file, size, digest.algorithm(), &format!("blob {digest}"))?.finish();
+        Ok(if found == *digest { BlobState::Good } else { BlobState::Corrupt(found) })
+    }
+
+    /// Takes a blob that is not what it should be from every namespace, and drops its file.
+    pub(crate) fn give_up(&self, digest: &Digest) -> Result<()> {
+        let _held = self.0.digests.lock(digest.clone());
+        let lost = digest.clone();
+        self.0.db.write(move |tx| tx.lose_blob(&lost))?;
+        self.0.disk.remove_blob(digest)
+    }
+
+    /// Files among the blobs that no row names.
+    pub(crate) fn stray_blobs(&self) -> Result<Vec<Digest>> {
+        let mut stray = Vec::new();
+        for algorithm in names_in(&self.0.disk.blobs())? {
+            for name in names_in(&self.0.disk.blobs().join(&algorithm))? {
+                let Ok(digest) = Digest::parse(&format!("{algorithm}:{name}")) else { continue };
+                // A commit moves the file in under this lock and has its row before it lets go.
+                let _held = self.0.digests.lock(digest.clone());
+                if self.0.db.read(|r| r.blob(&digest))?.is_none()
+                    && self.0.disk.blob_len(&digest)?.is_some()
+                {
+                    stray.push(digest);
+                }
+            }
+        }
+        Ok(stray)
+    }
+
+    /// Drops a file that no row names; a row that came meanwhile keeps it.
+    pub(crate) fn drop_stray(&self, digest: &Digest) -> Result<()> {
+        let _held = self.0.digests.lock(digest.clone());
+        if self.0.db.read(|r| r.blob(digest))?.is_some() {
+            return Ok(());
+        }
+        self.0.disk.remove_blob(digest)
+    }
+
+    /// Directories among the ingests that no row names. One that was begun just now looks like that
+    /// until its row is written, so fsck tells of it and drops it only when asked.
+    pub(crate) fn stray_ingests(&self) -> Result<Vec<String>> {
+        let mut stray = Vec::new();
+        for name in names_in(&self.0.disk.ingests())? {
+            if !self.0.db.read(|r| r.has_ingest_dir(&name))? {
+                stray.push(name);
+            }
+        }
+        Ok(stray)
+    }
+
+    /// Drops an ingest's directory if still no row names it.
+    pub(crate) fn drop_stray_ingest(&self, dir: &str) -> Result<()> {
+        if self.0.db.read(|r| r.has_ingest_dir(dir))? {
+            return Ok(());
+        }
+        self.0.disk.remove_ingest(dir)
+    }
+
+    /// The length of an ingest's file; `None` when it has none.
+    pub(crate) fn ingest_len(&self, dir: &str) -> Result<Option<u64>> {
+        match self.0.disk.open_data(dir)? {
+            None => Ok(None),
+            Some(file) => {
+                let what = format!("look at ingest {dir}");
+                Ok(Some(file.metadata().map_err(failed(what))?.len()))
+            }
+        }
+    }
+}
+
+/// The names in a directory of ours; none when it is missing. Names that are not UTF-8 are not ours.
+fn names_in(dir: &std::path::Path) -> Result<Vec<String>> {
+    let what = || format!("list {}", dir.display());
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(failed(what())(e)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(failed(what()))?.file_name();
+        names.extend(name.into_string());
+    }
+    Ok(names)
+}

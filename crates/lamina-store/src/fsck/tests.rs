@@ -1,0 +1,155 @@
+//! Each kind of damage, made by hand, is found; and what repair leaves.
+
+use std::fs;
+use std::path::Path;
+
+use lamina_core::content::{CommitOptions as Commit, WriteOptions};
+use lamina_core::snapshot::CommitOptions;
+use lamina_core::{Digest, Labels, Namespace, Scope};
+
+use super::*;
+use crate::snapshot::Layer;
+use crate::{Options, Store};
+
+const BYTES: &[u8] = b"what the blob is";
+
+fn open(root: &Path) -> Store {
+    let all = Options::new(root.join("root"), root.join("state"));
+    Store::open(Options { reserve: 0, ..all }).unwrap()
+}
+
+fn scope() -> Scope {
+    Scope::new(Namespace::new("a").unwrap())
+}
+
+/// A blob, a half-written ingest, two verified layers one on the other, an active on top.
+fn filled(root: &Path) -> Store {
+    let store = open(root);
+    let content = store.content_now(&scope());
+    let mut writer = content.writer_now("whole", WriteOptions::default()).unwrap();
+    writer.write(BYTES).unwrap();
+    let blob = writer.commit(Commit::default()).unwrap();
+    let mut writer = content.writer_now("half", WriteOptions::default()).unwrap();
+    writer.write(&[1; 1000]).unwrap();
+    writer.close().unwrap();
+    let snapshots = store.snapshots(&scope(), "native").unwrap();
+    let (mut parent, mut chain) = (String::new(), None);
+    for name in ["one", "two"] {
+        let diff_id = Digest::sha256(name.as_bytes());
+        snapshots.prepare_now("k", &parent, Labels::new()).unwrap();
+        let layer = Layer { diff_id: diff_id.clone(), blob: Some(blob.clone()) };
+        snapshots.commit_layer_now(name, "k", CommitOptions::default(), layer).unwrap();
+        parent = name.to_owned();
+        chain = Some(lamina_core::digest::chain_id(chain.as_ref(), &diff_id));
+    }
+    snapshots.prepare_now("active", "two", Labels::new()).unwrap();
+    store
+}
+
+fn codes(report: &Report) -> Vec<&'static str> {
+    report.findings.iter().map(|finding| finding.code.as_str()).collect()
+}
+
+const LOOK: FsckOptions = FsckOptions { verify_blobs: true, repair: false };
+const MEND: FsckOptions = FsckOptions { verify_blobs: true, repair: true };
+
+#[test]
+fn a_healthy_store_has_nothing_to_say() {
+    let dir = tempfile::tempdir().unwrap();
+    let report = filled(dir.path()).fsck(LOOK).unwrap();
+    assert_eq!(codes(&report), [""; 0], "{report:?}");
+    assert_eq!((report.blobs, report.ingests, report.snapshots, report.names), (1, 1, 3, 3));
+}
+
+/// Damages rows, looks, and mends.
+fn rows(damage: &str, want: &[&str], after_repair: &[&str]) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = filled(dir.path());
+    store.db().damage_for_test(damage);
+    let report = store.fsck(LOOK).unwrap();
+    assert_eq!(codes(&report), want, "{damage}: {report:?}");
+    assert!(!report.is_clean());
+    store.fsck(MEND).unwrap();
+    assert_eq!(codes(&store.fsck(LOOK).unwrap()), after_repair, "{damage}");
+}
+
+#[test]
+fn damaged_rows_are_found() {
+    let cases: &[(&str, &[&str], &[&str])] = &[
+        ("DELETE FROM content", &["blob-unowned"], &["blob-unowned"]),
+        ("UPDATE blobs SET size = 1", &["blob-lost"], &[]),
+        ("UPDATE ingests SET durable = 5000", &["ingest-short"], &["ingest-short"]),
+        ("UPDATE snapshot_ids SET next = 3", &["snapshot-id"], &["snapshot-id"]),
+        (
+            "UPDATE snapshots SET chain_id = 'sha256:0000000000000000000000000000000000000000000000000000000000000000' WHERE id = 2",
+            &["snapshot-chain"],
+            &["snapshot-chain"],
+        ),
+        (
+            "UPDATE snapshots SET settled = 0 WHERE id = 1",
+            &["snapshot-unsettled"],
+            &["snapshot-unsettled"],
+        ),
+        (
+            "UPDATE names SET parent = 'one' WHERE key = 'active'",
+            &["name-parent"],
+            &["name-parent"],
+        ),
+        ("DELETE FROM names WHERE key = 'active'", &["snapshot-unnamed"], &["snapshot-unnamed"]),
+        (
+            "UPDATE snapshots SET state = 'dead' WHERE id = 2",
+            &["snapshot-parent", "snapshot-dead", "name-dead"],
+            &["snapshot-parent", "snapshot-dead", "name-dead"],
+        ),
+        ("UPDATE snapshots SET kind = 2 WHERE id = 1", &["snapshot-parent"], &["snapshot-parent"]),
+        (
+            "INSERT INTO snapshots (snapshotter, id, kind) VALUES ('nobody', 1, 2)",
+            &["snapshot-id", "snapshot-unnamed", "snapshotter-away"],
+            &["snapshot-id", "snapshot-unnamed", "snapshotter-away"],
+        ),
+    ];
+    for (damage, want, after) in cases {
+        rows(damage, want, after);
+    }
+}
+
+#[test]
+fn damaged_files_are_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = filled(dir.path());
+    let content = dir.path().join("root/io.containerd.content.v1.content");
+    let digest = Digest::sha256(BYTES);
+    let blob = content.join("blobs/sha256").join(digest.hex());
+    fs::remove_file(&blob).unwrap();
+    fs::write(&blob, b"what the blob IS").unwrap();
+    let stray = Digest::sha256(b"nobody's");
+    fs::write(content.join("blobs/sha256").join(stray.hex()), b"nobody's").unwrap();
+    fs::create_dir(content.join("ingest/nobody")).unwrap();
+    let snapshots = dir.path().join("root/io.containerd.snapshotter.v1.native/snapshots");
+    fs::remove_dir_all(snapshots.join("1")).unwrap();
+    fs::create_dir(snapshots.join("77")).unwrap();
+
+    // Without reading blobs through, wrong bytes of the right number are not seen.
+    let quick = store.fsck(FsckOptions::default()).unwrap();
+    assert_eq!(codes(&quick), ["blob-stray", "ingest-stray", "snapshot-lost", "snapshot-stray"]);
+    let report = store.fsck(LOOK).unwrap();
+    let all = ["blob-corrupt", "blob-stray", "ingest-stray", "snapshot-lost", "snapshot-stray"];
+    assert_eq!(codes(&report), all);
+
+    let report = store.fsck(MEND).unwrap();
+    let left: Vec<_> = report.findings.iter().filter(|f| !f.repaired).map(|f| f.code).collect();
+    assert_eq!(left, [Code::SnapshotLost], "damage is told, not dropped");
+    assert!(!blob.exists() && !snapshots.join("77").exists());
+    let again = store.content_now(&scope()).info_now(&digest).unwrap_err();
+    assert!(again.is_not_found(), "it can be fetched again");
+    assert_eq!(codes(&store.fsck(LOOK).unwrap()), ["snapshot-lost"]);
+}
+
+#[test]
+fn a_damaged_database_is_found() {
+    rows(
+        "INSERT INTO lease_resources VALUES ('a', 'no such lease', 'content', 'x')",
+        &["database"],
+        &["database"],
+    );
+}
