@@ -1,6 +1,9 @@
 //! The content store, killed or failing at every step of every operation: afterwards what is listed
 //! is whole, nothing else is on disk, and the same call succeeds.
 
+// Helpers of tests fail by panicking, as tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;

@@ -1,6 +1,9 @@
 //! Snapshots, killed or failing or out of room at every step of every operation: after a start fsck
 //! finds nothing, what was answered is there, and the same call succeeds.
 
+// Helpers of tests fail by panicking, as tests do.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

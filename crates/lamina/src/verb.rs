@@ -7,6 +7,7 @@
 mod completion;
 mod content;
 mod df;
+mod fsck;
 mod info;
 mod lease;
 mod namespace;
@@ -34,6 +35,7 @@ pub(crate) enum Verb {
     #[command(subcommand, visible_alias = "plugin")]
     Plugins(plugins::Verb),
     Df(df::Df),
+    Fsck(fsck::Fsck),
     Prune(prune::Prune),
     Info(info::Info),
     Version(version::Version),
@@ -50,6 +52,7 @@ impl Verb {
             Verb::Lease(verb) => verb.run(cx).await,
             Verb::Plugins(verb) => verb.run(cx),
             Verb::Df(verb) => verb.run(cx),
+            Verb::Fsck(verb) => verb.run(cx),
             Verb::Prune(verb) => verb.run(cx),
             Verb::Info(verb) => verb.run(cx),
             Verb::Version(verb) => verb.run(cx),

@@ -157,11 +157,10 @@ impl Db {
         })
     }
 
-    /// Does to the rows what no code of ours would, beside the writer and without its checks.
+    /// Carries out statements on a connection of their own.
     #[cfg(test)]
-    pub(crate) fn damage_for_test(&self, sql: &str) {
-        let conn = connect::writer(&self.0.shared.file).unwrap();
-        conn.execute_batch(&format!("PRAGMA foreign_keys = OFF; {sql}")).unwrap();
+    pub(super) fn execute_beside(&self, statements: &str) {
+        connect::writer(&self.0.shared.file).unwrap().execute_batch(statements).unwrap();
     }
 
     /// Counts since it was opened.

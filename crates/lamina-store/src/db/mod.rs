@@ -23,6 +23,8 @@ mod checkpoint;
 mod connect;
 pub(crate) mod containers;
 pub(crate) mod content;
+#[cfg(test)]
+mod damage;
 mod error;
 pub(crate) mod gc;
 mod handle;

@@ -14,6 +14,17 @@ pub enum Severity {
     Busy,
 }
 
+impl Severity {
+    /// The word it goes by.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Damage => "damage",
+            Severity::Garbage => "garbage",
+            Severity::Busy => "busy",
+        }
+    }
+}
+
 /// A kind of finding. The words are stable: scripts may go by them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -65,7 +65,7 @@ fn a_healthy_store_has_nothing_to_say() {
 fn rows(damage: &str, want: &[&str], after_repair: &[&str]) {
     let dir = tempfile::tempdir().unwrap();
     let store = filled(dir.path());
-    store.db().damage_for_test(damage);
+    store.db().damage(damage);
     let report = store.fsck(LOOK).unwrap();
     assert_eq!(codes(&report), want, "{damage}: {report:?}");
     assert!(!report.is_clean());
@@ -76,34 +76,22 @@ fn rows(damage: &str, want: &[&str], after_repair: &[&str]) {
 #[test]
 fn damaged_rows_are_found() {
     let cases: &[(&str, &[&str], &[&str])] = &[
-        ("DELETE FROM content", &["blob-unowned"], &["blob-unowned"]),
-        ("UPDATE blobs SET size = 1", &["blob-lost"], &[]),
-        ("UPDATE ingests SET durable = 5000", &["ingest-short"], &["ingest-short"]),
-        ("UPDATE snapshot_ids SET next = 3", &["snapshot-id"], &["snapshot-id"]),
+        ("blob rows unowned", &["blob-unowned"], &["blob-unowned"]),
+        ("blob size", &["blob-lost"], &[]),
+        ("ingest offset", &["ingest-short"], &["ingest-short"]),
+        ("reserved ids", &["snapshot-id"], &["snapshot-id"]),
+        ("chain ID", &["snapshot-chain"], &["snapshot-chain"]),
+        ("settled", &["snapshot-unsettled"], &["snapshot-unsettled"]),
+        ("parent of a name", &["name-parent"], &["name-parent"]),
+        ("name gone", &["snapshot-unnamed"], &["snapshot-unnamed"]),
         (
-            "UPDATE snapshots SET chain_id = 'sha256:0000000000000000000000000000000000000000000000000000000000000000' WHERE id = 2",
-            &["snapshot-chain"],
-            &["snapshot-chain"],
-        ),
-        (
-            "UPDATE snapshots SET settled = 0 WHERE id = 1",
-            &["snapshot-unsettled"],
-            &["snapshot-unsettled"],
-        ),
-        (
-            "UPDATE names SET parent = 'one' WHERE key = 'active'",
-            &["name-parent"],
-            &["name-parent"],
-        ),
-        ("DELETE FROM names WHERE key = 'active'", &["snapshot-unnamed"], &["snapshot-unnamed"]),
-        (
-            "UPDATE snapshots SET state = 'dead' WHERE id = 2",
+            "dead below live",
             &["snapshot-parent", "snapshot-dead", "name-dead"],
             &["snapshot-parent", "snapshot-dead", "name-dead"],
         ),
-        ("UPDATE snapshots SET kind = 2 WHERE id = 1", &["snapshot-parent"], &["snapshot-parent"]),
+        ("active below", &["snapshot-parent"], &["snapshot-parent"]),
         (
-            "INSERT INTO snapshots (snapshotter, id, kind) VALUES ('nobody', 1, 2)",
+            "unknown snapshotter",
             &["snapshot-id", "snapshot-unnamed", "snapshotter-away"],
             &["snapshot-id", "snapshot-unnamed", "snapshotter-away"],
         ),
@@ -147,9 +135,5 @@ fn damaged_files_are_found() {
 
 #[test]
 fn a_damaged_database_is_found() {
-    rows(
-        "INSERT INTO lease_resources VALUES ('a', 'no such lease', 'content', 'x')",
-        &["database"],
-        &["database"],
-    );
+    rows("lease gone", &["database"], &["database"]);
 }

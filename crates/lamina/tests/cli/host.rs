@@ -123,3 +123,26 @@ fn plugins_tell_whether_they_work_and_why_not() {
     says(&env.fails(&["snapshot", "ls"]), &["native", "occupied"]);
     env.ok(&["content", "ls"]);
 }
+
+#[test]
+fn fsck_finds_wrong_bytes_and_gives_them_up() {
+    let env = TestEnvironment::new();
+    let file = env.file("blob", "right");
+    let digest = env.ok(&["content", "ingest", "r", file.to_str().unwrap()]);
+    env.ok(&["snapshot", "prepare", "k"]);
+    assert_eq!(env.ok(&["fsck", "--verify"]), "clean: 1 blobs, 0 ingests, 1 snapshots, 1 names\n");
+
+    let hex = digest.trim().strip_prefix("sha256:").unwrap();
+    let blob = env.root().join("io.containerd.content.v1.content/blobs/sha256").join(hex);
+    std::fs::remove_file(&blob).unwrap();
+    std::fs::write(&blob, "wrong").unwrap();
+    env.ok(&["fsck"]);
+    let found = env.run(&["fsck", "--verify"]);
+    assert_eq!(found.code, 1);
+    says(&found.stdout, &["damage", "blob-corrupt", digest.trim()]);
+    says(&found.stderr, &["1 findings are left"]);
+    let mended = env.ok(&["fsck", "--verify", "--repair"]);
+    assert!(mended.contains("damage") && mended.contains("blob-corrupt"), "{mended}");
+    assert_eq!(env.ok(&["content", "ls", "-q"]), "");
+    env.ok(&["fsck", "--verify"]);
+}
