@@ -31,6 +31,9 @@ mod recover;
 mod store;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use check::BlobState;
 pub use handle::Handle;
 pub use reader::Reader;
