@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use lamina_core::content::{CommitOptions, WriteOptions};
-use lamina_core::lease::Resource;
 use lamina_core::labels::NAMESPACE_SHAREABLE;
+use lamina_core::lease::Resource;
 use lamina_core::{Digest, Envelope, Error, Event, EventSink, Filters, Kind, Labels};
 use lamina_core::{Namespace, Result, Scope};
 use lamina_testkit::disk;
