@@ -174,7 +174,7 @@ pub fn kinds_of_files(lab: &Lab<'_>) {
         &[
             &[
                 Op::File("file", "content", 0o4755),
-                Op::File("empty", "", 0o000),
+                Op::File("empty", "", 0o642),
                 Op::Link("file", "hard"),
                 Op::Symlink("/absolute/nowhere", "soft"),
                 Op::Symlink("../../..", "up"),
