@@ -1,7 +1,7 @@
 //! What only one back end does, asked through the store.
 
 // Helpers of tests fail by panicking, and each program uses a part of the harness.
-#![allow(clippy::unwrap_used, clippy::panic, dead_code)]
+#![allow(clippy::unwrap_used, clippy::panic, dead_code, unreachable_pub)]
 
 #[path = "support/fake_driver.rs"]
 mod fake_driver;
