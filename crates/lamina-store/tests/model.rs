@@ -167,9 +167,7 @@ fn perform(handle: &Handle, op: Op) -> Answer {
         }
         Op::Remove(key) => said(handle.remove_now(KEYS[key])),
         Op::Stat(key) => match handle.stat_now(KEYS[key]) {
-            Ok(info) => {
-                Ok(Some((info.kind, KEYS.iter().position(|name| *name == info.parent))))
-            }
+            Ok(info) => Ok(Some((info.kind, KEYS.iter().position(|name| *name == info.parent)))),
             Err(error) => Err(error.kind()),
         },
         Op::Mounts(key) => said(handle.mounts_now(KEYS[key])),
@@ -205,8 +203,7 @@ fn round(handle: &Handle, seed: u64) -> Vec<Event> {
 fn run(name: &str, first_seed: u64) {
     let dir = tempfile::tempdir().unwrap();
     let all = Options::new(dir.path().join("root"), dir.path().join("state"));
-    let store =
-        Store::open(Options { durability: Durability::None, reserve: 0, ..all }).unwrap();
+    let store = Store::open(Options { durability: Durability::None, reserve: 0, ..all }).unwrap();
     let scope = Scope::new(Namespace::new("model").unwrap());
     let handle = store.snapshots(&scope, name).unwrap();
     let mut model = Model::new();

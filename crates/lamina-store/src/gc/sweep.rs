@@ -103,17 +103,17 @@ impl Job {
 
     /// Marks everything that touched things keep: as their rows say now, and as the scan saw it.
     fn mark_again(&self, tx: &Tx<'_>, marked: &mut Marked, touched: Vec<Node>) -> Result<()> {
-        let mut next = touched;
-        while let Some(node) = next.pop() {
-            if !marked.add(&node, Reach::Full) {
+        // A touched thing that was marked before may refer to others than it did then.
+        let mut next: Vec<(Node, bool)> = touched.into_iter().map(|node| (node, true)).collect();
+        while let Some((node, anew)) = next.pop() {
+            if !marked.add(&node, Reach::Full) && !anew {
                 continue;
             }
             let edges = edges_now(tx, &self.namespace, &node)?;
-            next.extend(edges.parent);
-            next.extend(edges.others);
-            if let Some(seen) = self.graph.edges.get(&node) {
-                next.extend(seen.parent.iter().chain(&seen.others).cloned());
-            }
+            let seen = self.graph.edges.get(&node).into_iter();
+            let seen = seen.flat_map(|edges| edges.parent.iter().chain(&edges.others)).cloned();
+            let all = edges.parent.into_iter().chain(edges.others).chain(seen);
+            next.extend(all.map(|node| (node, false)));
         }
         Ok(())
     }
