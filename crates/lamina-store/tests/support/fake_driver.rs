@@ -26,11 +26,11 @@ use lamina_sys::{SysError, fs};
 
 /// How hostile it is.
 #[derive(Clone, Copy, Debug)]
-pub struct Behaviour {
+pub(crate) struct Behaviour {
     /// How often a removal is busy before it works.
-    pub busy: u32,
+    pub(crate) busy: u32,
     /// How long a seal takes.
-    pub seal: Duration,
+    pub(crate) seal: Duration,
 }
 
 impl Default for Behaviour {
@@ -41,7 +41,7 @@ impl Default for Behaviour {
 
 /// The back end.
 #[derive(Debug)]
-pub struct FakeDriver {
+pub(crate) struct FakeDriver {
     root: PathBuf,
     behaviour: Behaviour,
     /// How often each id was asked to go. Also the lock of `disk/`.
@@ -50,7 +50,7 @@ pub struct FakeDriver {
 
 impl FakeDriver {
     /// Opens it at `root`, making what is missing.
-    pub fn open(root: &Path, behaviour: Behaviour) -> Result<Arc<FakeDriver>> {
+    pub(crate) fn open(root: &Path, behaviour: Behaviour) -> Result<Arc<FakeDriver>> {
         for dir in ["now", "disk", "open"] {
             std::fs::create_dir_all(root.join(dir))
                 .map_err(|error| Error::internal("make the fake's root").with_source(error))?;
@@ -95,7 +95,7 @@ impl FakeDriver {
 
 /// What lies at `root` after a power cut: all that was not flushed is lost, and all that was removed
 /// since may be back. Nothing may have it open.
-pub fn power_cut(root: &Path) -> Result<()> {
+pub(crate) fn power_cut(root: &Path) -> Result<()> {
     let top = fs::open_dir(root).map_err(|error| failed(error, "open the fake"))?;
     tree::remove_tree(&top, "now").map_err(|error| failed(error, "lose"))?;
     copy(&root.join("disk"), &root.join("now"))
@@ -202,7 +202,7 @@ impl Driver for FakeDriver {
 }
 
 /// Which nothing but the harness of the tests can mount: the source is the tree.
-pub const MOUNT_TYPE: &str = "fake";
+pub(crate) const MOUNT_TYPE: &str = "fake";
 
 /// A name that does not tell the id: a bijection of 64-bit numbers.
 fn scrambled(id: SnapshotId) -> String {

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::fake_driver::{Behaviour, FakeDriver, MOUNT_TYPE};
 
 /// A fresh store, whose one snapshotter is under test.
-pub struct StoreHarness {
+pub(crate) struct StoreHarness {
     store: Store,
     name: &'static str,
     facts: Facts,
@@ -38,14 +38,16 @@ const PLAIN: Facts = Facts {
 
 impl StoreHarness {
     /// With `overlayfs` for a test that mounts nothing.
-    pub fn overlayfs_without_mounts(config: drivers::overlay::Config) -> Result<Self, String> {
+    pub(crate) fn overlayfs_without_mounts(
+        config: drivers::overlay::Config,
+    ) -> Result<Self, String> {
         let config = Config { overlayfs: config, ..Config::default() };
         Ok(Self::open("overlayfs", PLAIN, drivers::all(&config), None))
     }
 
     /// With `overlayfs`, on the file system of temporary files, or on ext4 where that is an overlay
     /// itself.
-    pub fn overlayfs(config: drivers::overlay::Config) -> Result<Self, String> {
+    pub(crate) fn overlayfs(config: drivers::overlay::Config) -> Result<Self, String> {
         let facts = Facts { rebase: true, renames_directories: false, ..PLAIN };
         let config = Config { overlayfs: config, ..Config::default() };
         let overlay = lamina_sys::fs::space::magic::OVERLAY;
@@ -56,19 +58,19 @@ impl StoreHarness {
     }
 
     /// With `native`.
-    pub fn native() -> Result<Self, String> {
+    pub(crate) fn native() -> Result<Self, String> {
         let facts = Facts { usage_includes_parent: true, ..PLAIN };
         Self::privileged("native", facts, &Config::default(), None)
     }
 
     /// With `btrfs`, on a disk of its own.
-    pub fn btrfs() -> Result<Self, String> {
+    pub(crate) fn btrfs() -> Result<Self, String> {
         let disk = Disk::new("btrfs", 512 << 20, &[])?;
         Self::privileged("btrfs", PLAIN, &Config::default(), Some(disk))
     }
 
     /// With the fake, which needs no mounts.
-    pub fn fake() -> Result<Self, String> {
+    pub(crate) fn fake() -> Result<Self, String> {
         let facts = Facts { mounts: false, usage_includes_parent: true, layers: 24, ..PLAIN };
         let source = fake_source(Behaviour::default());
         Ok(Self::open("fake", facts, vec![source], None))
@@ -117,18 +119,18 @@ impl StoreHarness {
     }
 
     /// The store.
-    pub fn store(&self) -> &Store {
+    pub(crate) fn store(&self) -> &Store {
         &self.store
     }
 
     /// Where the snapshotter keeps its files.
-    pub fn root(&self) -> PathBuf {
+    pub(crate) fn root(&self) -> PathBuf {
         self.store.snapshotter_root(self.name)
     }
 }
 
 /// How to open a store in `dir` whose one snapshotter is the fake.
-pub fn fake_options(dir: &Path) -> Options {
+pub(crate) fn fake_options(dir: &Path) -> Options {
     let mut options = Options::new(dir.join("root"), dir.join("state"));
     options.snapshotters = vec![fake_source(Behaviour::default())];
     options
