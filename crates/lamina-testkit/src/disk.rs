@@ -60,20 +60,6 @@ impl Disk {
     }
 }
 
-/// Ends a test with the line that `cargo xtask test` counts as skipped, unless there is a value.
-#[macro_export]
-macro_rules! or_skip {
-    ($test:expr, $result:expr) => {
-        match $result {
-            Ok(value) => value,
-            Err(reason) => {
-                eprintln!("SKIP {}: {reason}", $test);
-                return;
-            }
-        }
-    };
-}
-
 /// Unmounts everything at and below a path when dropped, also when the test failed. What cannot be
 /// unmounted now is detached.
 #[derive(Debug)]
@@ -98,4 +84,71 @@ fn run<'a>(program: &str, args: impl Iterator<Item = &'a OsStr>) -> Result<(), S
         return Ok(());
     }
     Err(format!("{program}: {}", String::from_utf8_lossy(&output.stderr)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::or_skip;
+
+    /// Whether a loop device has a file below `dir` behind it.
+    fn has_loop(dir: &Path) -> bool {
+        std::fs::read_dir("/sys/block").unwrap().any(|device| {
+            let backing = device.unwrap().path().join("loop/backing_file");
+            std::fs::read_to_string(backing).is_ok_and(|file| Path::new(&file).starts_with(dir))
+        })
+    }
+
+    fn gone_after_a_panic(test: &str, fs_type: &str, size: u64) {
+        let disk = or_skip!(test, Disk::new(fs_type, size, &[]));
+        let (path, dir) = (disk.path().to_owned(), disk.path().parent().unwrap().to_owned());
+        let table = mountinfo::read().unwrap();
+        let mounted = mountinfo::find(&table, &path).unwrap();
+        assert_eq!(mounted.mount_point, path);
+        assert_eq!(mounted.fs_type, fs_type);
+        assert!(has_loop(&dir));
+        let panicked = catch_unwind(AssertUnwindSafe(move || {
+            let sub = disk.path().join("sub");
+            std::fs::create_dir(&sub).unwrap();
+            mount::mount("x", &sub, "tmpfs", MountFlags::empty(), "").unwrap();
+            panic!("as a test that fails");
+        }));
+        assert!(panicked.is_err());
+        assert!(mountinfo::below(&mountinfo::read().unwrap(), &dir).is_empty());
+        assert!(!dir.exists());
+        // The kernel takes a loop device down after the unmount has returned.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while has_loop(&dir) {
+            assert!(Instant::now() < deadline, "a loop device is left");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    #[test]
+    fn privileged_ext4_is_gone_after_a_panic() {
+        gone_after_a_panic("privileged_ext4_is_gone_after_a_panic", "ext4", 16 << 20);
+    }
+
+    #[test]
+    fn privileged_xfs_is_gone_after_a_panic() {
+        gone_after_a_panic("privileged_xfs_is_gone_after_a_panic", "xfs", 320 << 20);
+    }
+
+    #[test]
+    fn privileged_btrfs_is_gone_after_a_panic() {
+        gone_after_a_panic("privileged_btrfs_is_gone_after_a_panic", "btrfs", 128 << 20);
+    }
+
+    #[test]
+    fn privileged_a_mkfs_that_refuses_is_named() {
+        let test = "privileged_a_mkfs_that_refuses_is_named";
+        or_skip!(test, crate::env::skip::require_root());
+        or_skip!(test, crate::env::skip::require_tool("mkfs.ext4"));
+        let reason = Disk::new("ext4", 16 << 20, &["-O", "no_such_feature"]).unwrap_err();
+        assert!(reason.starts_with("ext4 disk: mkfs.ext4: "), "{reason}");
+        assert!(Disk::new("nosuchfs", 1 << 20, &[]).unwrap_err().contains("mkfs.nosuchfs"));
+    }
 }

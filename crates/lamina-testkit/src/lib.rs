@@ -1,4 +1,5 @@
-//! Contract suites, fakes stricter than the real thing, builders of test input, and crashes.
+//! Contract suites, fakes stricter than the real thing, builders of test input, crashes, and hostile
+//! surroundings.
 //!
 //! For tests only: everything here panics when the test set-up itself is wrong.
 
@@ -7,6 +8,7 @@
 
 pub mod crash;
 pub mod disk;
+pub mod env;
 pub mod honest;
 pub mod image;
 pub mod layers;
