@@ -4,6 +4,7 @@
 //! it: [`process`] runs and echoes programs, [`repo`] finds the checkout and its files, [`setup`]
 //! installs Debian packages, [`ui`] colours output. Nothing here is shipped.
 
+mod bench;
 mod process;
 mod repo;
 mod setup;
@@ -39,6 +40,12 @@ const COMMANDS: &[Command] = &[
         args: "",
         about: "check the repository's own rules: crate graph, invariants, file sizes, links",
         run: tidy::run,
+    },
+    Command {
+        name: "bench",
+        args: "[group-commit]",
+        about: "print figures, measured in release; they decide nothing",
+        run: bench::run,
     },
 ];
 

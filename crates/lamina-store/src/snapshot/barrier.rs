@@ -4,6 +4,7 @@
 //! that a thousand commits need a few flushes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use lamina_core::{Error, Result};
 
@@ -24,6 +25,7 @@ pub(crate) enum Needs {
 pub(crate) struct Barrier {
     driver: Arc<dyn Driver>,
     rounds: Rounds<Batch, ()>,
+    flushes: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -34,7 +36,12 @@ struct Batch {
 
 impl Barrier {
     pub(crate) fn new(driver: Arc<dyn Driver>) -> Self {
-        Barrier { driver, rounds: Rounds::default() }
+        Barrier { driver, rounds: Rounds::default(), flushes: AtomicU64::new(0) }
+    }
+
+    /// How often the driver was made to flush.
+    pub(crate) fn flushes(&self) -> u64 {
+        self.flushes.load(Ordering::Relaxed)
     }
 
     /// Returns when what `id` needs is durable.
@@ -46,7 +53,10 @@ impl Barrier {
             Needs::Entry => batch.created.push(id),
             Needs::Data => batch.sealed.push(id),
         };
-        let run = |batch: Batch| self.driver.flush(&batch.created, &batch.sealed);
+        let run = |batch: Batch| {
+            self.flushes.fetch_add(1, Ordering::Relaxed);
+            self.driver.flush(&batch.created, &batch.sealed)
+        };
         self.rounds
             .join(add, run)
             .map_err(|e: Error| e.context(format!("make snapshot {id} durable")))

@@ -97,6 +97,11 @@ impl Engine {
         &self.driver
     }
 
+    /// How often its back end was made to flush, each time for all who waited.
+    pub fn flushes(&self) -> u64 {
+        self.barrier.flushes()
+    }
+
     /// The snapshotter as `scope` sees it.
     pub fn scoped(self: &Arc<Self>, scope: Scope) -> Handle {
         Handle::new(Arc::clone(self), scope)
