@@ -245,11 +245,17 @@ impl Store {
         self.0.db.backup_if_due()
     }
 
-    /// Closes the store: stops its threads and hands unused ids back. Calls after it fail.
+    /// Closes the store: makes the daily copy of the database if it is due, stops its threads and
+    /// hands unused ids back. Calls after it fail.
     ///
     /// # Errors
     /// The first of its parts'; all are closed nevertheless.
     pub fn close(&self) -> Result<()> {
+        // A store that is opened for one command at a time has its daily copy too. Without room for
+        // one, what was asked for was done all the same.
+        if let Err(error) = self.backup_if_due() {
+            tracing::warn!(error = %error.chain(), "no copy of the database was made today");
+        }
         let engines = self.0.engines.close();
         engines.and(self.0.db.close())
     }

@@ -359,3 +359,12 @@ fn a_sync_delete_returns_when_rows_and_files_are_gone() {
     let snapshots = dir.path().join("root/io.containerd.snapshotter.v1.native/snapshots");
     assert_eq!(std::fs::read_dir(snapshots).unwrap().count(), 0);
 }
+
+#[test]
+fn a_store_that_is_closed_has_a_copy_of_the_day() {
+    let dir = tempfile::tempdir().unwrap();
+    let client = client(&dir, Steps::none());
+    client.store.close().unwrap();
+    let copy = dir.path().join("root/io.containerd.metadata.v1.sqlite/meta.db.backup");
+    assert!(std::fs::metadata(&copy).unwrap().len() > 0);
+}
