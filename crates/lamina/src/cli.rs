@@ -22,7 +22,7 @@ use context::Looked;
 pub(crate) use failure::each;
 use globals::Globals;
 pub(crate) use session::Session;
-pub(crate) use settings::Settings;
+pub(crate) use settings::{Durability, Settings};
 
 use crate::out::Out;
 use crate::verb::Verb;
@@ -67,6 +67,7 @@ pub(crate) fn main() -> ExitCode {
 /// A command does one thing after the other; the store's own work runs on blocking threads.
 fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
         .build()
         .map_err(|error| Error::internal("start the async runtime").with_source(error))?;
     runtime.block_on(work)

@@ -8,11 +8,13 @@ mod completion;
 mod content;
 mod df;
 mod fsck;
+mod image;
 mod info;
 mod lease;
 mod namespace;
 mod plugins;
 mod prune;
+mod pull;
 mod snapshot;
 pub(crate) mod version;
 
@@ -24,6 +26,11 @@ use crate::cli::Context;
 /// Everything `lamina` does.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    Pull(pull::Pull),
+    #[command(subcommand, visible_aliases = ["i", "images"])]
+    Image(image::Verb),
+    Rmi(image::rm::Rm),
+    Tag(image::tag::Tag),
     #[command(subcommand)]
     Content(content::Verb),
     #[command(subcommand, visible_alias = "snapshots")]
@@ -46,6 +53,10 @@ impl Verb {
     /// Does it.
     pub(crate) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
         match self {
+            Verb::Pull(verb) => verb.run(cx).await,
+            Verb::Image(verb) => verb.run(cx).await,
+            Verb::Rmi(verb) => verb.run(cx).await,
+            Verb::Tag(verb) => verb.run(cx).await,
             Verb::Content(verb) => verb.run(cx).await,
             Verb::Snapshot(verb) => verb.run(cx).await,
             Verb::Namespace(verb) => verb.run(cx).await,

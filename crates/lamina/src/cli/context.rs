@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use lamina_core::{Result, Scope, Snapshotter};
 
+use super::settings::Durability;
 use super::{Session, Settings};
 use crate::out::Out;
 
@@ -36,7 +37,12 @@ impl<'a> Context<'a> {
 
     /// The store, through the daemon or by its lock.
     pub(crate) fn connect(&self) -> Result<Session> {
-        Session::connect(self.settings)
+        Session::connect(self.settings, self.settings.durability)
+    }
+
+    /// As [`connect`](Self::connect), with another durability than the configured one if one is named.
+    pub(crate) fn connect_with(&self, durability: Option<Durability>) -> Result<Session> {
+        Session::connect(self.settings, durability.unwrap_or(self.settings.durability))
     }
 
     /// Sees and makes things of the namespace that was asked for.

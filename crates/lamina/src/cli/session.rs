@@ -13,6 +13,7 @@ use lamina_store::Store;
 use lamina_store::snapshot::drivers;
 
 use super::Settings;
+use super::settings::Durability;
 
 /// How long a command waits for another to let go of the lock: most take far less.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -29,7 +30,7 @@ impl Session {
     /// # Errors
     /// Unimplemented for a daemon's socket, Unavailable when another process holds the lock, and
     /// those of opening the store.
-    pub(super) fn connect(settings: &Settings) -> Result<Session> {
+    pub(super) fn connect(settings: &Settings, durability: Durability) -> Result<Session> {
         if let Some(address) = &settings.address {
             return Err(no_client(address));
         }
@@ -38,7 +39,7 @@ impl Session {
             return Err(no_client(&socket));
         }
         let mut options = lamina_store::Options::new(&settings.root, &settings.state);
-        options.durability = settings.durability;
+        options.durability = durability;
         options.sharing = settings.sharing;
         options.snapshotters = drivers::all(&settings.drivers);
         options.wait = PATIENCE;

@@ -8,6 +8,7 @@ mod environment;
 mod faults;
 mod general;
 mod host;
+mod image;
 mod lease;
 mod namespace;
 mod snapshot;
