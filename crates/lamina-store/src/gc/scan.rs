@@ -202,11 +202,7 @@ pub(super) fn edges_now(read: &Read<'_>, namespace: &Namespace, node: &Node) -> 
             }
         }
         Kind::Ingest => {
-            let ingests = read.gc_ingests(namespace)?;
-            let expected = ingests
-                .into_iter()
-                .find(|row| *row.reference == *node.id)
-                .and_then(|row| row.expected);
+            let expected = read.ingest(namespace, &node.id)?.and_then(|row| row.expected);
             edges.others.extend(expected.map(|digest| Node::content(digest.as_str())));
         }
         Kind::Mount => {}
