@@ -1,10 +1,9 @@
 //! What fsck asks of the content store: files against rows, bytes against digests.
 
-use std::fs;
-
 use lamina_core::{Digest, Result};
 
 use super::hash;
+use super::recover::each_batch;
 use super::store::Store;
 use crate::io::failed;
 
@@ -50,19 +49,30 @@ impl Store {
     /// Files among the blobs that no row names.
     pub(crate) fn stray_blobs(&self) -> Result<Vec<Digest>> {
         let mut stray = Vec::new();
-        for algorithm in names_in(&self.0.disk.blobs())? {
-            for name in names_in(&self.0.disk.blobs().join(&algorithm))? {
-                let Ok(digest) = Digest::parse(&format!("{algorithm}:{name}")) else { continue };
-                // A commit moves the file in under this lock and has its row before it lets go.
-                let _held = self.0.digests.lock(digest.clone());
-                if self.0.db.read(|r| r.blob(&digest))?.is_none()
-                    && self.0.disk.blob_len(&digest)?.is_some()
-                {
-                    stray.push(digest);
-                }
-            }
-        }
+        let blobs = self.0.disk.blobs();
+        each_batch(&blobs, |algorithms| {
+            algorithms.iter().try_for_each(|algorithm| {
+                each_batch(&blobs.join(algorithm), |names| {
+                    for name in names {
+                        let Ok(digest) = Digest::parse(&format!("{algorithm}:{name}")) else {
+                            continue;
+                        };
+                        if self.is_stray(&digest)? {
+                            stray.push(digest);
+                        }
+                    }
+                    Ok(())
+                })
+            })
+        })?;
         Ok(stray)
+    }
+
+    /// Whether a blob's file has no row. A commit moves the file in under the digest's lock and has
+    /// its row before it lets go.
+    fn is_stray(&self, digest: &Digest) -> Result<bool> {
+        let _held = self.0.digests.lock(digest.clone());
+        Ok(self.0.db.read(|r| r.blob(digest))?.is_none() && self.0.disk.blob_len(digest)?.is_some())
     }
 
     /// Drops a file that no row names; a row that came meanwhile keeps it.
@@ -78,11 +88,14 @@ impl Store {
     /// until its row is written, so fsck tells of it and drops it only when asked.
     pub(crate) fn stray_ingests(&self) -> Result<Vec<String>> {
         let mut stray = Vec::new();
-        for name in names_in(&self.0.disk.ingests())? {
-            if !self.0.db.read(|r| r.has_ingest_dir(&name))? {
-                stray.push(name);
+        each_batch(&self.0.disk.ingests(), |names| {
+            for name in names {
+                if !self.0.db.read(|r| r.has_ingest_dir(&name))? {
+                    stray.push(name);
+                }
             }
-        }
+            Ok(())
+        })?;
         Ok(stray)
     }
 
@@ -104,20 +117,4 @@ impl Store {
             }
         }
     }
-}
-
-/// The names in a directory of ours; none when it is missing. Names that are not UTF-8 are not ours.
-fn names_in(dir: &std::path::Path) -> Result<Vec<String>> {
-    let what = || format!("list {}", dir.display());
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(failed(what())(e)),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let name = entry.map_err(failed(what()))?.file_name();
-        names.extend(name.into_string());
-    }
-    Ok(names)
 }

@@ -130,7 +130,10 @@ fn blob_rows(store: &Store) -> Result<()> {
 
 /// Gives the names in a directory to `take`, a batch at a time. A missing directory has none, and a
 /// file is none. Names that are not UTF-8 are not ours.
-fn each_batch(dir: &Path, mut take: impl FnMut(Vec<String>) -> Result<()>) -> Result<()> {
+pub(super) fn each_batch(
+    dir: &Path,
+    mut take: impl FnMut(Vec<String>) -> Result<()>,
+) -> Result<()> {
     let what = || format!("list {}", dir.display());
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
