@@ -14,6 +14,7 @@ pub mod fsck;
 pub(crate) mod gc;
 mod io;
 pub mod mount;
+mod random;
 mod records;
 mod rounds;
 pub mod snapshot;

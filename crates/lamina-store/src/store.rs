@@ -10,8 +10,8 @@ use lamina_core::event::NoEvents;
 use lamina_core::layer::LayerStore;
 use lamina_core::mount::MountManager;
 use lamina_core::{
-    ContainerStore, ContentStore, Error, EventSink, Host, ImageStore, Kind, LeaseStore,
-    NamespaceStore, Result, Scope, Snapshotter,
+    ContainerStore, ContentStore, Error, EventSink, Host, ImageStore, LeaseStore, NamespaceStore,
+    Result, Scope, Snapshotter,
 };
 
 use crate::content;
@@ -20,6 +20,7 @@ use crate::durability::Durability;
 use crate::fault::Steps;
 use crate::fsck::{self, FsckOptions, Report};
 use crate::gc::{Collected, Collector};
+use crate::io::failed;
 use crate::mount::Mounter;
 use crate::mount::manager::{Handlers, LoopHandler, Manager, ManagerOptions};
 use crate::mount::temp::TempMounts;
@@ -162,10 +163,7 @@ impl Store {
         if let Some(uuid) = self.0.db.read(|r| r.meta(UUID))? {
             return Ok(uuid);
         }
-        let mut bytes = [0_u8; 16];
-        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
-            .map_err(|e| Error::internal("read random bytes for the uuid").with_source(e))?;
-        let fresh = version_4(bytes);
+        let fresh = version_4(crate::random::bytes()?);
         self.0.db.write(move |tx| match tx.meta(UUID)? {
             Some(uuid) => Ok(uuid),
             None => tx.set_meta(UUID, &fresh).map(|()| fresh.clone()),
@@ -332,7 +330,7 @@ const UUID: &str = "uuid";
 fn version_4(mut bytes: [u8; 16]) -> String {
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = crate::random::hex(&bytes);
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
@@ -340,7 +338,7 @@ fn version_4(mut bytes: [u8; 16]) -> String {
 /// enter (CVE-2024-25621).
 fn make_private(path: &Path, mode: u32) -> Result<()> {
     use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-    let failed = |what: &str, error| own_dir_failed(what, path, error);
+    let failed = |what: &str, error| failed(format!("{what} {}", path.display()))(error);
     let built = std::fs::DirBuilder::new().recursive(true).mode(mode).create(path);
     built.map_err(|e| failed("make directory", e))?;
     let found = std::fs::metadata(path).map_err(|e| failed("look at", e))?.permissions().mode();
@@ -354,7 +352,7 @@ fn make_private(path: &Path, mode: u32) -> Result<()> {
 /// Takes `<root>/lock`, waiting for at most `wait` while another process has it.
 fn own(root: &Path, wait: Duration) -> Result<File> {
     let path = root.join("lock");
-    let failed = |what: &str, error| own_dir_failed(what, &path, error);
+    let failed = |what: &str, error| failed(format!("{what} {}", path.display()))(error);
     let file = File::options()
         .create(true)
         .truncate(false)
@@ -385,15 +383,4 @@ fn owner(path: &Path) -> String {
         Ok(text) if !text.trim().is_empty() => format!(" (pid {})", text.trim()),
         _ => String::new(),
     }
-}
-
-/// What an errno on a directory of ours means.
-fn own_dir_failed(what: &str, path: &Path, error: std::io::Error) -> Error {
-    let kind = match error.kind() {
-        std::io::ErrorKind::PermissionDenied => Kind::PermissionDenied,
-        std::io::ErrorKind::ReadOnlyFilesystem => Kind::FailedPrecondition,
-        std::io::ErrorKind::StorageFull => Kind::ResourceExhausted,
-        _ => Kind::Internal,
-    };
-    Error::new(kind, format!("{what} {}", path.display())).with_source(error)
 }

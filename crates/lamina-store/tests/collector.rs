@@ -1,7 +1,10 @@
 //! The collector against reachability said plainly, with writers at work between its steps.
 
 // Helpers of tests fail by panicking, as tests do.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
+
+#[path = "support/random.rs"]
+mod random;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -15,6 +18,7 @@ use lamina_core::{
 };
 use lamina_store::fault::Steps;
 use lamina_store::{Durability, Options, Store};
+use random::Random;
 use tokio::runtime::Runtime;
 
 const BLOBS: usize = 12;
@@ -63,21 +67,10 @@ impl World {
     }
 }
 
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % n
-    }
-
-    fn thing(&mut self) -> Thing {
-        match self.below(BLOBS + SNAPSHOTS) {
-            n if n < BLOBS => Thing::Blob(n),
-            n => Thing::Snapshot(n - BLOBS),
-        }
+fn random_thing(random: &mut Random) -> Thing {
+    match random.below(BLOBS + SNAPSHOTS) {
+        n if n < BLOBS => Thing::Blob(n),
+        n => Thing::Snapshot(n - BLOBS),
     }
 }
 
@@ -198,7 +191,7 @@ fn fill(client: &Client, random: &mut Random) -> World {
         world.parents.extend(parent.map(|parent| (n, parent)));
     }
     for _ in 0..random.below(14) {
-        let (from, to) = (random.thing(), random.thing());
+        let (from, to) = (random_thing(random), random_thing(random));
         client.refer(from, to).unwrap();
         world.labels.entry(from).or_default().insert(to);
     }
@@ -217,7 +210,7 @@ fn fill(client: &Client, random: &mut Random) -> World {
         let leases = client.store.leases(&scope());
         client.runtime.block_on(leases.create(lease, labels)).unwrap();
         for _ in 0..random.below(3) {
-            let thing = random.thing();
+            let thing = random_thing(random);
             client.hold(lease, thing);
             match lease {
                 "full" => drop(world.roots.insert(thing)),

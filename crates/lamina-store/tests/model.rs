@@ -5,7 +5,10 @@
 //! A round is small, so that the search is; there are many. A failure prints the seed and the history.
 
 // Helpers of tests fail by panicking, as tests do.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
+
+#[path = "support/random.rs"]
+mod random;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +20,7 @@ use lamina_core::{Kind, Labels, Namespace, Result, Scope};
 use lamina_store::fsck::FsckOptions;
 use lamina_store::snapshot::Handle;
 use lamina_store::{Durability, Options, Store};
+use random::Random;
 
 const CLIENTS: usize = 4;
 const EACH: usize = 6;
@@ -127,29 +131,17 @@ fn explain(history: &[Event], start: &Model) -> Option<Model> {
     None
 }
 
-/// A generator of ours, so that a seed means the same for ever (xorshift64*).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % n
-    }
-
-    fn op(&mut self) -> Op {
-        let key = self.below(KEYS.len());
-        let other = self.below(KEYS.len());
-        let parent = (self.below(3) > 0).then_some(other);
-        match self.below(12) {
-            0..=3 => Op::Prepare(key, parent),
-            4 => Op::View(key, parent),
-            5..=7 => Op::Commit { name: other, key },
-            8 | 9 => Op::Remove(key),
-            10 => Op::Stat(key),
-            _ => Op::Mounts(key),
-        }
+fn random_op(random: &mut Random) -> Op {
+    let key = random.below(KEYS.len());
+    let other = random.below(KEYS.len());
+    let parent = (random.below(3) > 0).then_some(other);
+    match random.below(12) {
+        0..=3 => Op::Prepare(key, parent),
+        4 => Op::View(key, parent),
+        5..=7 => Op::Commit { name: other, key },
+        8 | 9 => Op::Remove(key),
+        10 => Op::Stat(key),
+        _ => Op::Mounts(key),
     }
 }
 
@@ -190,7 +182,7 @@ fn round(handle: &Handle, seed: u64) -> Vec<Event> {
                 together.wait();
                 (0..EACH)
                     .map(|_| {
-                        let op = random.op();
+                        let op = random_op(&mut random);
                         let began = clock.fetch_add(1, Ordering::SeqCst);
                         let answer = perform(&handle, op);
                         let ended = clock.fetch_add(1, Ordering::SeqCst);

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lamina_core::lease::Resource;
 use lamina_core::namespace::check_identifier;
-use lamina_core::{Digest, Error, Filters, Labels, Lease, LeaseStore, Result, Scope, labels};
+use lamina_core::{Error, Filters, Labels, Lease, LeaseStore, Result, Scope, labels};
 
 use crate::blocking;
 use crate::db::Db;
 use crate::gc::Collector;
+use crate::random;
 
 /// The leases of one namespace.
 #[derive(Clone, Debug)]
@@ -105,12 +106,6 @@ impl LeaseStore for Leases {
 
 /// An id that nobody has: time and random bytes, in the alphabet of identifiers.
 fn random_id() -> Result<String> {
-    let mut random = [0_u8; 16];
-    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
-        .map_err(|e| Error::internal("read random bytes for a lease id").with_source(e))?;
-    Ok(format!(
-        "{}-{}",
-        jiff::Timestamp::now().as_millisecond(),
-        &Digest::sha256(&random).hex()[..12]
-    ))
+    let random = random::hex(&random::bytes::<6>()?);
+    Ok(format!("{}-{random}", jiff::Timestamp::now().as_millisecond()))
 }

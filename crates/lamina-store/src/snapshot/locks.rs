@@ -88,7 +88,7 @@ impl Drop for Pin {
 }
 
 /// Nothing behind these locks can be left half changed by a panic, so poison carries no meaning.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

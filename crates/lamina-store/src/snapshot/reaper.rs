@@ -4,13 +4,14 @@
 //! less often, and after a restart. Children go before their parents: some back ends need that.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use lamina_core::{Error, Result};
 
 use super::driver::{Driver, Removed, SnapshotId};
+use super::locks::lock;
 use crate::db::Db;
 use crate::fault::Steps;
 
@@ -184,8 +185,4 @@ impl Work {
             self.steps.reach("reap.row")?;
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

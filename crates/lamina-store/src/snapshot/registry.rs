@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use lamina_core::{Error, Kind, Result};
 
 use super::driver::{Driver, OpenError};
 use super::engine::{Engine, Options};
-use super::locks::Pins;
+use super::locks::{Pins, lock};
 use crate::db::Db;
 
 /// Opens one back end below its root directory.
@@ -110,7 +110,7 @@ impl Engines {
     /// # Errors
     /// The first of the database; all are closed nevertheless.
     pub(crate) fn close(&self) -> Result<()> {
-        let opened = std::mem::take(&mut *self.lock());
+        let opened = std::mem::take(&mut *lock(&self.opened));
         let mut result = Ok(());
         for state in opened.into_values() {
             if let State::Ready(engine) = state {
@@ -123,7 +123,7 @@ impl Engines {
     /// Opening is done under the lock: it recovers, and must not be done twice side by side.
     fn state(&self, name: &str) -> Option<State> {
         let source = self.sources.iter().find(|source| source.name == name)?;
-        let mut opened = self.lock();
+        let mut opened = lock(&self.opened);
         if let Some(state) = opened.get(name) {
             return Some(state.clone());
         }
@@ -150,9 +150,5 @@ impl Engines {
                     .map_or_else(failed, State::Ready)
             }
         }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, State>> {
-        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -14,6 +14,7 @@ use crate::content::Reader;
 use crate::diff::apply::{Applied, ApplyOptions, Target, apply_layer, inherit};
 use crate::diff::compression::carry;
 use crate::mount::temp::TempMounts;
+use crate::random;
 use crate::snapshot::driver::{self, Place, Whiteouts};
 use crate::snapshot::{self, Handle};
 
@@ -156,10 +157,7 @@ impl StagedLayer for Staged {
 
 /// containerd's form, `extract-<nanoseconds>-<random> <chain ID>`, so that tools know what it is.
 fn fresh_key(layer: &Layer) -> Result<String> {
-    let mut random = [0_u8; 6];
-    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
-        .map_err(|e| Error::internal("read random bytes for a key").with_source(e))?;
-    let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let random = random::hex(&random::bytes::<6>()?);
     let nanos = jiff::Timestamp::now().subsec_nanosecond();
     Ok(format!("extract-{nanos}-{random} {}", layer.chain_id))
 }
