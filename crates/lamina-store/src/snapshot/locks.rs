@@ -53,7 +53,13 @@ impl Drop for KeyGuard {
 
 /// Snapshots that an operation under way builds upon. Shared with the collector's sweep.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Pins(Arc<Mutex<HashMap<SnapshotId, usize>>>);
+pub(crate) struct Pins(Arc<Pinned>);
+
+#[derive(Debug, Default)]
+struct Pinned {
+    counts: Mutex<HashMap<SnapshotId, usize>>,
+    freed: Condvar,
+}
 
 /// Pins one snapshot until it is dropped.
 #[derive(Debug)]
@@ -65,23 +71,32 @@ pub(crate) struct Pin {
 impl Pins {
     /// Pins `id`. The caller looks only afterwards whether `id` is (still) there.
     pub(crate) fn pin(&self, id: SnapshotId) -> Pin {
-        *lock(&self.0).entry(id).or_default() += 1;
+        *lock(&self.0.counts).entry(id).or_default() += 1;
         Pin { pins: self.clone(), id }
     }
 
     /// Whether something builds upon `id` right now.
     pub(crate) fn is_pinned(&self, id: SnapshotId) -> bool {
-        lock(&self.0).contains_key(&id)
+        lock(&self.0.counts).contains_key(&id)
+    }
+
+    /// Waits until nothing builds upon `id`. The caller looks afterwards what became of it.
+    pub(crate) fn wait_free(&self, id: SnapshotId) {
+        let mut counts = lock(&self.0.counts);
+        while counts.contains_key(&id) {
+            counts = self.0.freed.wait(counts).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 }
 
 impl Drop for Pin {
     fn drop(&mut self) {
-        let mut pins = lock(&self.pins.0);
+        let mut pins = lock(&self.pins.0.counts);
         if let Some(count) = pins.get_mut(&self.id) {
             *count -= 1;
             if *count == 0 {
                 pins.remove(&self.id);
+                self.pins.0.freed.notify_all();
             }
         }
     }

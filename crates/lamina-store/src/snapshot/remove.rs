@@ -3,6 +3,7 @@
 
 use lamina_core::{Error, Event, Result, Scope};
 
+use super::driver::SnapshotId;
 use super::engine::Engine;
 
 impl Engine {
@@ -19,9 +20,20 @@ impl Engine {
 
     /// [`remove`](Self::remove) for a caller that holds the key.
     pub(super) fn remove_held(&self, scope: &Scope, key: &str) -> Result<()> {
+        // What is being made on it becomes a child, or fails and leaves it free; either is waited for,
+        // as an answer given before would be one that no order of the two explains.
+        loop {
+            match self.try_remove(scope, key)? {
+                Removal::Done => return self.options.steps.reach("remove.row"),
+                Removal::Pinned(id) => self.pins.wait_free(id),
+            }
+        }
+    }
+
+    fn try_remove(&self, scope: &Scope, key: &str) -> Result<Removal> {
         let (scope, key) = (scope.clone(), key.to_owned());
         let (snapshotter, pins) = (self.name.clone(), self.pins.clone());
-        let dead = self.db.write(move |tx| {
+        let removal = self.db.write(move |tx| {
             let space = &scope.namespace;
             let name = tx
                 .name(space, &snapshotter, &key)?
@@ -32,20 +44,30 @@ impl Engine {
                 )));
             }
             if pins.is_pinned(name.id) && tx.names_of(&snapshotter, name.id)? == 1 {
-                return Err(Error::failed_precondition(format!(
-                    "cannot remove snapshot {key:?}: a snapshot is being made on it"
-                )));
+                return Ok(Err(name.id));
             }
             let dead = tx.remove_name(space, &snapshotter, &key)?;
             tx.event(
                 space,
                 Event::SnapshotRemove { key: key.clone(), snapshotter: snapshotter.to_string() },
             );
-            Ok(dead)
+            Ok(Ok(dead))
         })?;
-        if dead.is_some() {
-            self.kick();
+        match removal {
+            Err(id) => Ok(Removal::Pinned(id)),
+            Ok(dead) => {
+                if dead.is_some() {
+                    self.kick();
+                }
+                Ok(Removal::Done)
+            }
         }
-        self.options.steps.reach("remove.row")
     }
+}
+
+/// What an attempt to remove found.
+enum Removal {
+    Done,
+    /// Something is being made on this snapshot.
+    Pinned(SnapshotId),
 }

@@ -161,3 +161,24 @@ fn what_no_row_names_is_dropped_at_the_next_start() {
     assert_eq!(left, ["1"]);
     engine.scoped(scope("a")).stat_now("kept").unwrap();
 }
+
+#[test]
+fn a_removal_waits_for_what_is_being_made_on_it() {
+    let root = tempfile::tempdir().unwrap();
+    let (_db, engine) = open(root.path());
+    let h = engine.scoped(scope("a"));
+    h.prepare_now("k", "", none()).unwrap();
+    h.commit_now("base", "k", CommitOptions::default()).unwrap();
+    let making = engine.pins.pin(engine.named(h.scope(), "base").unwrap().id);
+    let (tell, told) = std::sync::mpsc::channel();
+    let removing = std::thread::spawn({
+        let h = h.clone();
+        move || tell.send(h.remove_now("base")).unwrap()
+    });
+    assert!(told.recv_timeout(std::time::Duration::from_millis(50)).is_err());
+    h.stat_now("base").unwrap();
+    drop(making);
+    told.recv_timeout(std::time::Duration::from_secs(10)).unwrap().unwrap();
+    removing.join().unwrap();
+    assert!(h.stat_now("base").unwrap_err().is_not_found());
+}
