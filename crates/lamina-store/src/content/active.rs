@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use lamina_core::{Error, Namespace, Result};
 
+use super::disk::dir_name;
 use crate::db::{from_ns, ns};
 
 /// The open ingests of a host.
@@ -16,7 +17,8 @@ pub(super) struct Active {
     closed: Condvar,
 }
 
-type Key = (Namespace, String);
+/// The name of the ingest's directory: one for each namespace and reference.
+type Key = String;
 
 #[derive(Debug)]
 struct Entry {
@@ -46,7 +48,7 @@ impl Active {
     /// # Errors
     /// Unavailable while another has it; containerd's clients try again when they read `locked`.
     pub(super) fn hold(self: &Arc<Self>, space: &Namespace, reference: &str) -> Result<Hold> {
-        let key = (space.clone(), reference.to_owned());
+        let key = dir_name(space, reference);
         let mut open = self.open();
         while let Some(entry) = open.get(&key) {
             if !entry.closing {
@@ -54,17 +56,25 @@ impl Active {
             }
             open = self.closed.wait(open).unwrap_or_else(PoisonError::into_inner);
         }
+        Ok(self.enter(&mut open, key, false))
+    }
+
+    /// Keeps writers from the ingest of a directory, if it has none now; they wait.
+    pub(super) fn hold_dir(self: &Arc<Self>, dir: &str) -> Option<Hold> {
+        let mut open = self.open();
+        (!open.contains_key(dir)).then(|| self.enter(&mut open, dir.to_owned(), true))
+    }
+
+    fn enter(self: &Arc<Self>, open: &mut HashMap<Key, Entry>, key: Key, closing: bool) -> Hold {
         let progress = Arc::new(Progress::default());
-        let entry = Entry { progress: Arc::clone(&progress), closing: false };
-        open.insert(key.clone(), entry);
-        drop(open);
-        Ok(Hold { active: Arc::clone(self), key, progress })
+        open.insert(key.clone(), Entry { progress: Arc::clone(&progress), closing });
+        Hold { active: Arc::clone(self), key, progress }
     }
 
     /// How far the writer of an ingest is, if it has one.
     pub(super) fn progress(&self, space: &Namespace, reference: &str) -> Option<(u64, Timestamp)> {
         let open = self.open();
-        let progress = &open.get(&(space.clone(), reference.to_owned()))?.progress;
+        let progress = &open.get(&dir_name(space, reference))?.progress;
         let updated = from_ns(progress.updated.load(Ordering::Relaxed));
         Some((progress.offset.load(Ordering::Relaxed), updated))
     }
@@ -94,5 +104,31 @@ impl Drop for Hold {
     fn drop(&mut self) {
         self.active.open().remove(&self.key);
         self.active.closed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_writer_waits_for_who_holds_its_directory() {
+        let active = Arc::new(Active::default());
+        let space = Namespace::new("a").unwrap();
+        let dir = dir_name(&space, "r");
+        let held = active.hold_dir(&dir).unwrap();
+        assert!(active.hold_dir(&dir).is_none());
+        let writer = std::thread::spawn({
+            let (active, space) = (Arc::clone(&active), space.clone());
+            move || active.hold(&space, "r").map(drop)
+        });
+        // Whether it comes before or after the hold goes, it is not refused.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        drop(held);
+        writer.join().unwrap().unwrap();
+        let writing = active.hold(&space, "r").unwrap();
+        assert!(active.hold_dir(&dir).is_none());
+        drop(writing);
+        assert!(active.hold_dir(&dir).is_some());
     }
 }

@@ -2,10 +2,10 @@
 
 use lamina_core::{Digest, Result};
 
+use super::active::Hold;
 use super::hash;
 use super::recover::each_batch;
 use super::store::Store;
-use crate::io::failed;
 
 /// How the file of a blob is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,12 +38,25 @@ impl Store {
         Ok(if found == *digest { BlobState::Good } else { BlobState::Corrupt(found) })
     }
 
-    /// Takes a blob that is not what it should be from every namespace, and drops its file.
-    pub(crate) fn give_up(&self, digest: &Digest) -> Result<()> {
+    /// Looks again at a blob that did not look well, while nobody moves it in or out; one that has
+    /// left the host meanwhile is as it should be. With `give_up` a blob that is still not what its
+    /// row says is taken from every namespace, and its file is dropped.
+    pub(crate) fn recheck_blob(
+        &self,
+        digest: &Digest,
+        verify: bool,
+        give_up: bool,
+    ) -> Result<BlobState> {
         let _held = self.0.digests.lock(digest.clone());
-        let lost = digest.clone();
-        self.0.db.write(move |tx| tx.lose_blob(&lost))?;
-        self.0.disk.remove_blob(digest)
+        let row = self.0.db.read(|r| r.blob(digest))?.filter(|row| row.live);
+        let Some(row) = row else { return Ok(BlobState::Good) };
+        let state = self.check_blob(digest, row.size, verify)?;
+        if give_up && state != BlobState::Good {
+            let lost = digest.clone();
+            self.0.db.write(move |tx| tx.lose_blob(&lost))?;
+            self.0.disk.remove_blob(digest)?;
+        }
+        Ok(state)
     }
 
     /// Files among the blobs that no row names.
@@ -84,13 +97,13 @@ impl Store {
         self.0.disk.remove_blob(digest)
     }
 
-    /// Directories among the ingests that no row names. One that was begun just now looks like that
-    /// until its row is written, so fsck tells of it and drops it only when asked.
+    /// Directories among the ingests that no row names. One whose ingest is being begun, committed or
+    /// dropped just now is left out.
     pub(crate) fn stray_ingests(&self) -> Result<Vec<String>> {
         let mut stray = Vec::new();
         each_batch(&self.0.disk.ingests(), |names| {
             for name in names {
-                if !self.0.db.read(|r| r.has_ingest_dir(&name))? {
+                if self.hold_stray(&name)?.is_some() {
                     stray.push(name);
                 }
             }
@@ -99,22 +112,29 @@ impl Store {
         Ok(stray)
     }
 
-    /// Drops an ingest's directory if still no row names it.
-    pub(crate) fn drop_stray_ingest(&self, dir: &str) -> Result<()> {
-        if self.0.db.read(|r| r.has_ingest_dir(dir))? {
-            return Ok(());
+    /// Drops an ingest's directory if still no row names it and nobody is about to write one.
+    /// Returns whether it did.
+    pub(crate) fn drop_stray_ingest(&self, dir: &str) -> Result<bool> {
+        // Held until the directory is gone, or a newcomer would lose his.
+        let Some(_hold) = self.hold_stray(dir)? else { return Ok(false) };
+        self.0.disk.remove_ingest(dir)?;
+        Ok(true)
+    }
+
+    /// Holds the ingest of a directory that has no row. A writer makes the directory before the row
+    /// and, at its end, drops the row before the directory, but all of it while it has the hold.
+    fn hold_stray(&self, dir: &str) -> Result<Option<Hold>> {
+        let owned = |store: &Store| store.0.db.read(|r| r.has_ingest_dir(dir));
+        if owned(self)? {
+            return Ok(None);
         }
-        self.0.disk.remove_ingest(dir)
+        let Some(hold) = self.0.active.hold_dir(dir) else { return Ok(None) };
+        let stray = !owned(self)? && self.0.disk.has_ingest(dir)?;
+        Ok(stray.then_some(hold))
     }
 
     /// The length of an ingest's file; `None` when it has none.
     pub(crate) fn ingest_len(&self, dir: &str) -> Result<Option<u64>> {
-        match self.0.disk.open_data(dir)? {
-            None => Ok(None),
-            Some(file) => {
-                let what = format!("look at ingest {dir}");
-                Ok(Some(file.metadata().map_err(failed(what))?.len()))
-            }
-        }
+        self.0.disk.data_len(dir)
     }
 }

@@ -102,6 +102,24 @@ impl Disk {
         }
     }
 
+    /// The length of an ingest's `data`; none when it is missing. Changes nothing.
+    pub(super) fn data_len(&self, dir: &str) -> Result<Option<u64>> {
+        match fs::symlink_metadata(self.data(dir)) {
+            Ok(meta) => Ok(meta.is_file().then_some(meta.len())),
+            Err(e) if is_absent(&e) => Ok(None),
+            Err(e) => Err(failed(format!("look at ingest {dir}"))(e)),
+        }
+    }
+
+    /// Whether there is anything where an ingest's directory lies.
+    pub(super) fn has_ingest(&self, dir: &str) -> Result<bool> {
+        match fs::symlink_metadata(self.ingest(dir)) {
+            Ok(_) => Ok(true),
+            Err(e) if is_absent(&e) => Ok(false),
+            Err(e) => Err(failed(format!("look at ingest {dir}"))(e)),
+        }
+    }
+
     /// Makes what was written to `data` last.
     pub(super) fn sync_data(&self, data: &File, dir: &str) -> Result<()> {
         if self.durability == Durability::None {
@@ -195,6 +213,10 @@ impl Disk {
             .map_err(|e| failed(what())(io::Error::from(e)))?;
         Ok(info.available_bytes)
     }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// The name of an ingest's directory.

@@ -26,17 +26,18 @@ fn live_blobs(store: &Store, options: FsckOptions, report: &mut Report) -> Resul
         after = last.digest.to_string();
         for row in page {
             report.blobs += 1;
-            if db.read(|r| r.content_owners(&row.digest))?.is_empty()
-                && db.read(|r| r.blob_is_live(&row.digest))?
-            {
+            let unowned = db.read(|r| {
+                Ok(r.blob_is_live(&row.digest)? && r.content_owners(&row.digest)?.is_empty())
+            })?;
+            if unowned {
                 report.add(Code::BlobUnowned, &row.digest, "no namespace has it");
             }
-            let state = content.check_blob(&row.digest, row.size, options.verify_blobs)?;
-            // Removed meanwhile is not lost.
-            if state == BlobState::Good || !db.read(|r| r.blob_is_live(&row.digest))? {
+            let verify = options.verify_blobs;
+            if content.check_blob(&row.digest, row.size, verify)? == BlobState::Good {
                 continue;
             }
-            let finding = match state {
+            // Removed meanwhile, or fetched again, is not lost.
+            let finding = match content.recheck_blob(&row.digest, verify, options.repair)? {
                 BlobState::Good => continue,
                 BlobState::Lost(what) => report.add(Code::BlobLost, &row.digest, what),
                 BlobState::Corrupt(found) => {
@@ -44,7 +45,6 @@ fn live_blobs(store: &Store, options: FsckOptions, report: &mut Report) -> Resul
                 }
             };
             if options.repair {
-                content.give_up(&row.digest)?;
                 finding.detail.push_str("; it was taken from who had it: fetch it again");
                 finding.repaired = true;
             }
@@ -80,7 +80,11 @@ fn ingests(store: &Store, report: &mut Report) -> Result<()> {
         for row in store.db().read(|r| r.ingests(&namespace))? {
             report.ingests += 1;
             let have = store.blobs().ingest_len(&row.dir)?;
-            if have.is_some_and(|have| have < row.durable) {
+            let short = have.is_some_and(|have| have < row.durable);
+            // One that was cut or begun anew meanwhile has another row now.
+            if short
+                && store.db().read(|r| r.ingest(&namespace, &row.reference))? == Some(row.clone())
+            {
                 let detail = format!("{} bytes were durable, {have:?} are here", row.durable);
                 report.add(Code::IngestShort, format!("{namespace}/{}", row.reference), detail);
             }
@@ -91,10 +95,10 @@ fn ingests(store: &Store, report: &mut Report) -> Result<()> {
 
 fn stray_ingests(store: &Store, options: FsckOptions, report: &mut Report) -> Result<()> {
     for dir in store.blobs().stray_ingests()? {
-        let finding = report.add(Code::IngestStray, &dir, "no row names it");
-        if options.repair {
-            store.blobs().drop_stray_ingest(&dir)?;
-            finding.repaired = true;
+        let dropped = options.repair && store.blobs().drop_stray_ingest(&dir)?;
+        // One that was begun meanwhile is somebody's.
+        if dropped || !options.repair {
+            report.add(Code::IngestStray, &dir, "no row names it").repaired = dropped;
         }
     }
     Ok(())

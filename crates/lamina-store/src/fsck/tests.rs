@@ -1,13 +1,16 @@
 //! Each kind of damage, made by hand, is found; and what repair leaves.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use lamina_core::content::{CommitOptions as Commit, WriteOptions};
 use lamina_core::snapshot::CommitOptions;
 use lamina_core::{Digest, Labels, Namespace, Scope};
 
 use super::*;
+use crate::fault::Steps;
 use crate::snapshot::Layer;
 use crate::{Options, Store};
 
@@ -136,4 +139,101 @@ fn damaged_files_are_found() {
 #[test]
 fn a_damaged_database_is_found() {
     rows("lease gone", &["database"], &["database"]);
+}
+
+fn content_dir(root: &Path) -> std::path::PathBuf {
+    root.join("root/io.containerd.content.v1.content")
+}
+
+#[test]
+fn looking_leaves_the_file_of_an_ingest_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = filled(dir.path());
+    let ingest = Digest::sha256(b"a/half");
+    let data = content_dir(dir.path()).join("ingest").join(ingest.hex()).join("data");
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o440)).unwrap();
+    let before = fs::metadata(&data).unwrap();
+    assert_eq!(store.fsck(LOOK).unwrap().findings, []);
+    let after = fs::metadata(&data).unwrap();
+    assert_eq!(after.permissions().mode() & 0o7777, 0o440);
+    let changed = |meta: &fs::Metadata| {
+        use std::os::unix::fs::MetadataExt;
+        (meta.ctime(), meta.ctime_nsec())
+    };
+    assert_eq!(changed(&before), changed(&after));
+}
+
+/// A store on which `act` runs once, when a step is reached.
+fn interrupted(
+    root: &Path,
+    at: &'static str,
+    act: impl Fn(&Store) + Send + Sync + 'static,
+) -> (Store, Arc<Mutex<Option<Store>>>) {
+    let acting: Arc<Mutex<Option<Store>>> = Arc::default();
+    let slot = Arc::clone(&acting);
+    let steps = Steps::watched(Arc::new(move |step: &'static str| {
+        if step == at {
+            let store = slot.lock().unwrap().take();
+            store.iter().for_each(&act);
+        }
+        Ok(())
+    }));
+    let all = Options::new(root.join("root"), root.join("state"));
+    let store = Store::open(Options { reserve: 0, steps, ..all }).unwrap();
+    *acting.lock().unwrap() = Some(store.clone());
+    (store, acting)
+}
+
+/// Repairs while an ingest is at that step, and lets it go on.
+fn repaired_at(step: &'static str) {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, acting) = interrupted(dir.path(), step, move |store| {
+        let found = store.fsck(MEND).unwrap().findings;
+        assert_eq!(found, [], "an ingest at {step}");
+        // As when the directory had been found just before the ingest was begun.
+        let ingest = Digest::sha256(b"a/busy");
+        assert!(!store.blobs().drop_stray_ingest(ingest.hex()).unwrap());
+    });
+    let content = store.content_now(&scope());
+    let mut writer = content.writer_now("busy", WriteOptions::default()).unwrap();
+    writer.write(BYTES).unwrap();
+    let blob = writer.commit(Commit::default()).unwrap();
+    assert!(acting.lock().unwrap().is_none(), "{step} was not reached");
+    assert_eq!(blob, Digest::sha256(BYTES));
+    assert_eq!(store.fsck(LOOK).unwrap().findings, []);
+}
+
+#[test]
+fn repair_leaves_an_ingest_that_is_being_begun_or_committed() {
+    for step in ["ingest.made", "ingest.row", "ingest.write", "blob.checked", "blob.row"] {
+        repaired_at(step);
+    }
+}
+
+#[test]
+fn a_stray_directory_goes_only_while_it_has_no_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let ingest = Digest::sha256(b"a/busy");
+    let stray = content_dir(dir.path()).join("ingest").join(ingest.hex());
+    fs::create_dir(&stray).unwrap();
+    assert_eq!(codes(&store.fsck(LOOK).unwrap()), ["ingest-stray"]);
+    let content = store.content_now(&scope());
+    let mut writer = content.writer_now("busy", WriteOptions::default()).unwrap();
+    writer.write(BYTES).unwrap();
+    assert_eq!(store.fsck(MEND).unwrap().findings, []);
+    writer.commit(Commit::default()).unwrap();
+    fs::create_dir(&stray).unwrap();
+    assert!(store.fsck(MEND).unwrap().is_clean());
+    assert!(!stray.exists());
+}
+
+#[test]
+fn a_blob_that_came_back_is_not_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = filled(dir.path());
+    let digest = Digest::sha256(BYTES);
+    let state = store.blobs().recheck_blob(&digest, true, true).unwrap();
+    assert_eq!(state, crate::content::BlobState::Good);
+    assert!(store.content_now(&scope()).info_now(&digest).is_ok());
 }
