@@ -79,7 +79,7 @@ impl Writer {
         self.inner.db.write(move |tx| {
             row.updated = tx.now();
             tx.ensure_namespace(&scope.namespace)?;
-            tx.put_ingest(&scope.namespace, &row)?;
+            tx.put_ingest(&scope, &row)?;
             tx.hold(&scope, &ResourceType::Ingest, &row.reference)
         })
     }

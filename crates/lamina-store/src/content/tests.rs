@@ -263,7 +263,8 @@ fn an_ingest_goes_on_without_its_hash_state_and_starts_again_without_its_bytes()
     let space = Namespace::new("a").unwrap();
     let mut row = host.db.read(|read| read.ingest(&space, "ref")).unwrap().unwrap();
     row.hash_state = Some(b"of a version to come".to_vec());
-    host.db.write(move |tx| tx.put_ingest(&space, &row)).unwrap();
+    let scope = Scope::new(space);
+    host.db.write(move |tx| tx.put_ingest(&scope, &row)).unwrap();
     // More bytes than are known to be durable: a crash came between write and fsync.
     let data = host.ingests()[0].join("data");
     fs::write(&data, b"first half, torn write").unwrap();

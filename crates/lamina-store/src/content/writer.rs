@@ -211,8 +211,8 @@ impl Writer {
 
     /// Writes the row as it is here.
     pub(super) fn put_row(&self) -> Result<()> {
-        let (space, row) = (self.scope.namespace.clone(), self.row.clone());
-        self.inner.db.write(move |tx| tx.put_ingest(&space, &row))
+        let (scope, row) = (self.scope.clone(), self.row.clone());
+        self.inner.db.write(move |tx| tx.put_ingest(&scope, &row))
     }
 
     /// Stops sharing: the ingest gets a file of its own with the blob's first `size` bytes, because

@@ -1,7 +1,7 @@
 //! Table `ingests`: writes under way.
 
 use jiff::{SignedDuration, Timestamp};
-use lamina_core::{Digest, Namespace, Result};
+use lamina_core::{Digest, Namespace, Result, Scope};
 use rusqlite::{Row, params};
 
 use super::values::{Columns, count};
@@ -62,9 +62,14 @@ impl Read<'_> {
 }
 
 impl Tx<'_> {
-    /// Writes an ingest, new or changed, and lets it live on.
-    pub(crate) fn put_ingest(&mut self, space: &Namespace, row: &IngestRow) -> Result<()> {
-        let expires = row.updated.saturating_add(KEPT).map(ns).ok();
+    /// Writes an ingest, new or changed, and lets it live on: for as long as the scope's lease holds
+    /// it, or for [`KEPT`] where there is none.
+    pub(crate) fn put_ingest(&mut self, scope: &Scope, row: &IngestRow) -> Result<()> {
+        let space = &scope.namespace;
+        let expires = match scope.lease {
+            Some(_) => Some(ns(row.updated)),
+            None => row.updated.saturating_add(KEPT).map(ns).ok(),
+        };
         self.run(
             "INSERT INTO ingests (namespace, ref, dir, expected, total, durable, hash_state,
                                   started_at, updated_at, expires_at)

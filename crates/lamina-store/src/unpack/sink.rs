@@ -19,6 +19,7 @@ use crate::blocking;
 use crate::content::Writer;
 
 /// Receives one layer. Small buffers are gathered, so that few of them cross to a blocking thread.
+/// Dropped, it keeps what it gathered in the ingest, for the next attempt to go on with.
 pub(super) struct Sink {
     /// Gone while a call holds it, and for good when one was cut off.
     work: Option<Work>,
@@ -26,6 +27,13 @@ pub(super) struct Sink {
     waiting: usize,
     unpacked: Arc<AtomicU64>,
     offset: u64,
+}
+
+/// What a sink that is given up leaves to be kept. Its drop does the work, so that it is done also
+/// when the runtime ends before a blocking thread came to it.
+struct Rest {
+    work: Work,
+    gathered: Vec<Bytes>,
 }
 
 /// What the blocking threads work on.
@@ -100,6 +108,26 @@ impl LayerSink for Sink {
 
     fn unpacked(&self) -> u64 {
         self.unpacked.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        if let Some(work) = self.work.take() {
+            let rest = Rest { work, gathered: std::mem::take(&mut self.gathered) };
+            blocking::later(move || drop(rest));
+        }
+    }
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        let Some(writer) = &mut self.work.writer else { return };
+        if let Err(error) = self.gathered.iter().try_for_each(|bytes| writer.write(bytes)) {
+            tracing::warn!(digest = %self.work.layer.blob.digest, error = %error.chain(),
+                "the last bytes of a layer that broke off are lost");
+        }
+        // The writer's own drop makes them durable.
     }
 }
 
