@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lamina_core::oci::{Document, ImageConfig, Limits, Manifest};
+use lamina_core::platform::Matcher;
 use lamina_core::{ContentStore, Descriptor, Digest, Error, Platform, Result};
 
 /// One manifest of an image that is here.
@@ -14,6 +15,19 @@ pub struct Part {
     pub manifest: Manifest,
     /// Its config, if it is an image's and is here.
     pub config: Option<ImageConfig>,
+}
+
+impl Part {
+    /// The blobs it consists of: itself, its config and its layers.
+    pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
+        [&self.descriptor, &self.manifest.config].into_iter().chain(&self.manifest.layers)
+    }
+
+    /// What it runs on: as its config says, or where that is not here, as the index does.
+    pub fn platform(&self) -> Option<Platform> {
+        let config = self.config.as_ref().map(ImageConfig::platform);
+        config.or_else(|| self.descriptor.platform.clone())
+    }
 }
 
 /// An image, looked through from its target down.
@@ -76,6 +90,15 @@ impl Contents {
             }
         }
         platforms
+    }
+
+    /// The manifest that fits best, or without a matcher all of them.
+    pub fn chosen(&self, platform: Option<&Matcher>) -> Vec<&Part> {
+        let Some(matcher) = platform else { return self.parts.iter().collect() };
+        let known = self.parts.iter().filter_map(|part| Some((part, part.platform()?)));
+        let fitting = known.filter(|(_, platform)| matcher.matches(platform));
+        let best = fitting.min_by_key(|(_, platform)| matcher.rank(platform));
+        best.map(|(part, _)| part).into_iter().collect()
     }
 
     async fn part(

@@ -74,8 +74,7 @@ impl<'a> Documents<'a> {
         snapshotter: &str,
         top: &Digest,
     ) -> Result<()> {
-        let labels = Labels::from([(format!("{GC_REF_SNAPSHOT}{snapshotter}"), top.to_string())]);
-        add_labels(&*self.content, &image.manifest.config.digest, labels).await
+        note_unpacked(&*self.content, &image.manifest.config.digest, snapshotter, top).await
     }
 
     /// The manifests of an index that are wanted, the best first where one is wanted.
@@ -164,6 +163,17 @@ impl<'a> Documents<'a> {
         self.pull.progress.state(descriptor, State::Done);
         Ok(())
     }
+}
+
+/// Notes in a config which snapshots its image has: the collector keeps them as long as the config.
+pub(crate) async fn note_unpacked(
+    content: &dyn ContentStore,
+    config: &Digest,
+    snapshotter: &str,
+    top: &Digest,
+) -> Result<()> {
+    let labels = Labels::from([(format!("{GC_REF_SNAPSHOT}{snapshotter}"), top.to_string())]);
+    add_labels(content, config, labels).await
 }
 
 /// The label that says where a blob came from.

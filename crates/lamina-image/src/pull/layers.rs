@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 use lamina_core::content::{CommitOptions, WriteOptions};
-use lamina_core::labels::{SNAPSHOT_DIFF_ID, SNAPSHOT_PARENT_CHAIN_ID, SNAPSHOT_REF};
 use lamina_core::layer::{Layer, LayerSink, LayerStore, Receive, Received, StagedLayer};
 use lamina_core::oci::ImageConfig;
 use lamina_core::{ContentStore, Descriptor, Digest, Error, Labels, Result};
@@ -19,6 +18,7 @@ use super::flight::{Flights, Flown};
 use super::wait::when_free;
 use super::{Progress, State};
 use crate::registry::Repository;
+use crate::unpack;
 
 /// What the layers of one image need.
 #[derive(Debug)]
@@ -47,7 +47,9 @@ impl Layers<'_> {
         flights: &Flights,
     ) -> Result<Digest> {
         config.check_layers(&image.manifest)?;
-        let layers = self.describe(image, config);
+        let reference = self.repository.reference();
+        let source = source_label(reference.domain(), reference.repository());
+        let layers = unpack::layers(&image.manifest, config, &source);
         let Some(top) = layers.last().map(|layer| layer.chain_id.clone()) else {
             return Err(Error::failed_precondition(
                 "the image has no layers, so there is nothing to unpack",
@@ -72,33 +74,6 @@ impl Layers<'_> {
         }
         try_join_all(bringing).await?;
         Ok(top)
-    }
-
-    fn describe(&self, image: &ImageDocuments, config: &ImageConfig) -> Vec<Layer> {
-        let reference = self.repository.reference();
-        let chain = config.chain_ids();
-        let layers = image.manifest.layers.iter().zip(&config.rootfs.diff_ids).enumerate();
-        layers
-            .map(|(n, (blob, diff_id))| {
-                let parent = n.checked_sub(1).and_then(|below| chain.get(below)).cloned();
-                let mut snapshot_labels = Labels::from([
-                    (SNAPSHOT_REF.to_owned(), chain[n].to_string()),
-                    (SNAPSHOT_DIFF_ID.to_owned(), diff_id.to_string()),
-                ]);
-                if let Some(parent) = &parent {
-                    let parent = (SNAPSHOT_PARENT_CHAIN_ID.to_owned(), parent.to_string());
-                    snapshot_labels.extend([parent]);
-                }
-                Layer {
-                    blob: blob.clone(),
-                    diff_id: diff_id.clone(),
-                    chain_id: chain[n].clone(),
-                    parent,
-                    blob_labels: source_label(reference.domain(), reference.repository()),
-                    snapshot_labels,
-                }
-            })
-            .collect()
     }
 
     /// Brings one layer: finds it here, waits for another pull that brings it, or does it.

@@ -30,6 +30,7 @@ pub use progress::{Progress, Silent, State};
 
 use crate::registry::Repository;
 use documents::Documents;
+pub(crate) use documents::note_unpacked;
 use layers::Layers;
 use lease::PullLease;
 

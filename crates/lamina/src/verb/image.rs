@@ -1,16 +1,21 @@
 //! `lamina image`: names of manifests, and what they stand for.
 
+mod check;
 mod inspect;
 mod label;
 mod ls;
 pub(super) mod rm;
 pub(super) mod tag;
+mod unpack;
+mod usage;
 
 use std::sync::Arc;
 
 use clap::Subcommand;
-use lamina_core::image::ImageStore;
-use lamina_core::{Reference, Result};
+use lamina_core::image::{Image, ImageStore};
+use lamina_core::{Filters, Reference, Result};
+use lamina_image::check::Snapshotters;
+use lamina_store::snapshot::State;
 
 use crate::cli::{Context, Session};
 
@@ -18,6 +23,9 @@ use crate::cli::{Context, Session};
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     Ls(ls::Ls),
+    Check(check::Check),
+    Usage(usage::Usage),
+    Unpack(unpack::Unpack),
     Pull(super::pull::Pull),
     Inspect(inspect::Inspect),
     Tag(tag::Tag),
@@ -29,6 +37,9 @@ impl Verb {
     pub(crate) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
         match self {
             Verb::Ls(verb) => verb.run(cx).await,
+            Verb::Check(verb) => verb.run(cx).await,
+            Verb::Usage(verb) => verb.run(cx).await,
+            Verb::Unpack(verb) => verb.run(cx).await,
             Verb::Pull(verb) => verb.run(cx).await,
             Verb::Inspect(verb) => verb.run(cx).await,
             Verb::Tag(verb) => verb.run(cx).await,
@@ -51,4 +62,23 @@ async fn name_of(images: &dyn ImageStore, typed: &str) -> Result<String> {
     }
     let full = Reference::parse(typed).map(|reference| reference.to_string());
     Ok(full.unwrap_or_else(|_| typed.to_owned()))
+}
+
+/// The images that were named, or all of them.
+async fn named_or_all(images: &dyn ImageStore, typed: &[String]) -> Result<Vec<Image>> {
+    if typed.is_empty() {
+        return images.list(Filters::default()).await;
+    }
+    let mut found = Vec::with_capacity(typed.len());
+    for typed in typed {
+        found.push(images.get(&name_of(images, typed).await?).await?);
+    }
+    Ok(found)
+}
+
+/// Every snapshotter that works here, as the namespace sees it.
+fn snapshotters(cx: &Context<'_>, session: &Session) -> Result<Snapshotters> {
+    let states = session.local().snapshotters().into_iter();
+    let ready = states.filter(|(_, state)| matches!(state, State::Ready(_)));
+    ready.map(|(name, _)| Ok((name.clone(), session.snapshotter(&cx.scope(), &name)?))).collect()
 }

@@ -9,6 +9,7 @@ mod mounts;
 mod prepare;
 mod rm;
 mod tree;
+mod unpack;
 mod usage;
 mod view;
 
@@ -33,6 +34,7 @@ pub(crate) enum Verb {
     Rm(rm::Rm),
     Label(label::Label),
     Usage(usage::Usage),
+    Unpack(unpack::Unpack),
     Cleanup(cleanup::Cleanup),
 }
 
@@ -49,6 +51,7 @@ impl Verb {
             Verb::Rm(verb) => verb.run(cx).await,
             Verb::Label(verb) => verb.run(cx).await,
             Verb::Usage(verb) => verb.run(cx).await,
+            Verb::Unpack(verb) => verb.run(cx).await,
             Verb::Cleanup(verb) => verb.run(cx).await,
         }
     }

@@ -9,6 +9,8 @@ mod faults;
 mod general;
 mod host;
 mod image;
+mod image_state;
+mod image_unpack;
 mod lease;
 mod namespace;
 mod snapshot;

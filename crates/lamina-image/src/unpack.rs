@@ -1,0 +1,142 @@
+//! Unpacking: snapshots of an image whose blobs are here already.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lamina_core::image::Image;
+use lamina_core::labels::{GC_EXPIRE, SNAPSHOT_DIFF_ID, SNAPSHOT_PARENT_CHAIN_ID, SNAPSHOT_REF};
+use lamina_core::layer::{Layer, LayerStore};
+use lamina_core::oci::{ImageConfig, Manifest};
+use lamina_core::platform::Matcher;
+use lamina_core::{Digest, Error, Host, Labels, Result, Scope};
+
+use crate::contents::{Contents, Part};
+use crate::pull::note_unpacked;
+
+/// How long what was unpacked is held after a process that died over it.
+const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Unpacks the platforms of `image` whose manifests are here, or the one that fits `platform` best,
+/// and returns the chain ID of the topmost layer of each. Layers that are unpacked need no blob. The
+/// image's config keeps the snapshots from the collector afterwards, and a lease until then.
+///
+/// # Errors
+/// NotFound for what is not here, by digest; FailedPrecondition for an image without layers; those of
+/// the snapshotter. Layers that were unpacked before an error are left to the collector.
+pub async fn unpack(
+    host: &dyn Host,
+    scope: &Scope,
+    snapshotter: &str,
+    image: &Image,
+    platform: Option<&Matcher>,
+) -> Result<Vec<Digest>> {
+    let failed = |e: Error| e.context(format!("unpack {} into {snapshotter}", image.name));
+    let leases = host.leases(scope);
+    let until = Timestamp::now() + KEEP;
+    let labels = Labels::from([(GC_EXPIRE.to_owned(), until.to_string())]);
+    let lease = leases.create("", labels).await?.id;
+    let held = scope.clone().with_lease(&lease);
+    let unpacked = unpack_held(host, &held, snapshotter, image, platform).await;
+    if let Err(error) = leases.delete(&lease, false).await {
+        tracing::warn!(lease, error = %error.chain(), "a lease stays until it expires");
+    }
+    unpacked.map_err(failed)
+}
+
+async fn unpack_held(
+    host: &dyn Host,
+    held: &Scope,
+    snapshotter: &str,
+    image: &Image,
+    platform: Option<&Matcher>,
+) -> Result<Vec<Digest>> {
+    let store = host.layers(held, snapshotter)?;
+    let content = host.content(held);
+    let contents = Contents::of(&*content, &image.target).await?;
+    let parts = contents.chosen(platform);
+    if parts.is_empty() {
+        return Err(match contents.missing.iter().find(|d| d.digest == image.target.digest) {
+            Some(target) => not_here("manifest", &target.digest, image),
+            None => not_here("manifest for the platform wanted, of", &image.target.digest, image),
+        });
+    }
+    let mut tops = Vec::with_capacity(parts.len());
+    for part in parts {
+        let top = unpack_part(&*store, &contents, part, image).await?;
+        note_unpacked(&*content, &part.manifest.config.digest, snapshotter, &top).await?;
+        tops.push(top);
+    }
+    Ok(tops)
+}
+
+async fn unpack_part(
+    store: &dyn LayerStore,
+    contents: &Contents,
+    part: &Part,
+    image: &Image,
+) -> Result<Digest> {
+    let config = &part.manifest.config;
+    let Some(parsed) = &part.config else {
+        if config.is_config() {
+            return Err(not_here("config", &config.digest, image));
+        }
+        let message = format!("{} is no image of files", part.descriptor.digest);
+        return Err(Error::failed_precondition(message));
+    };
+    parsed.check_layers(&part.manifest)?;
+    let layers = layers(&part.manifest, parsed, &Labels::new());
+    let Some(top) = layers.last().map(|layer| layer.chain_id.clone()) else {
+        let message = "the image has no layers, so there is nothing to unpack";
+        return Err(Error::failed_precondition(message));
+    };
+    for layer in layers {
+        if store.find(&layer.chain_id).await? {
+            continue;
+        }
+        let digest = &layer.blob.digest;
+        if !contents.here.contains_key(digest) {
+            return Err(not_here("layer", digest, image));
+        }
+        let failed = |e: Error| e.context(format!("layer {digest}"));
+        if let Some(staged) = store.stage(&layer).await.map_err(failed)? {
+            staged.commit().await.map_err(failed)?;
+        }
+    }
+    Ok(top)
+}
+
+fn not_here(what: &str, digest: &Digest, image: &Image) -> Error {
+    let name = &image.name;
+    Error::not_found(format!("{what} {digest} is not here: `lamina pull {name}` gets it"))
+}
+
+/// The layers that `manifest` names and `config` identifies, lowest first. There are as many of one
+/// as of the other.
+pub(crate) fn layers(
+    manifest: &Manifest,
+    config: &ImageConfig,
+    blob_labels: &Labels,
+) -> Vec<Layer> {
+    let mut parent: Option<Digest> = None;
+    let chain = config.chain_ids();
+    let each = manifest.layers.iter().zip(&config.rootfs.diff_ids).zip(chain);
+    each.map(|((blob, diff_id), chain_id)| {
+        let below = parent.replace(chain_id.clone());
+        let mut snapshot_labels = Labels::from([
+            (SNAPSHOT_REF.to_owned(), chain_id.to_string()),
+            (SNAPSHOT_DIFF_ID.to_owned(), diff_id.to_string()),
+        ]);
+        if let Some(below) = &below {
+            snapshot_labels.insert(SNAPSHOT_PARENT_CHAIN_ID.to_owned(), below.to_string());
+        }
+        Layer {
+            blob: blob.clone(),
+            diff_id: diff_id.clone(),
+            chain_id,
+            parent: below,
+            blob_labels: blob_labels.clone(),
+            snapshot_labels,
+        }
+    })
+    .collect()
+}
