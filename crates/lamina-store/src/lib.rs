@@ -19,6 +19,8 @@ mod records;
 mod rounds;
 pub mod snapshot;
 mod store;
+#[cfg(test)]
+mod testing;
 mod unpack;
 
 pub use db::SCHEMA_VERSION;

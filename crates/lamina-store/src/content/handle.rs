@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use lamina_core::content::{Info, Status, WriteOptions};
 use lamina_core::lease::ResourceType;
-use lamina_core::{Digest, Error, Event, Filters, Labels, Result, Scope, labels};
+use lamina_core::{Digest, Error, Event, Filters, Kind, Labels, Namespace, Result, Scope, labels};
 
 use super::open;
 use super::reader::Reader;
 use super::store::Inner;
 use super::writer::Writer;
+use crate::db::Tx;
 use crate::db::ingests::IngestRow;
 
 /// The blobs and ingests of one namespace; what is made is also held by the scope's lease.
@@ -171,13 +172,47 @@ impl Handle {
     /// # Errors
     /// NotFound when absent, Unavailable while it has a writer.
     pub fn abort_now(&self, reference: &str) -> Result<()> {
-        let space = &self.scope.namespace;
         // Held until the directory is gone, or a newcomer would lose his.
-        let _hold = self.inner.active.hold(space, reference)?;
+        let _hold = self.inner.active.hold(&self.scope.namespace, reference)?;
+        match self.drop_ingest(reference, |_, _, _| Ok(true))? {
+            true => Ok(()),
+            false => Err(no_ingest(reference)),
+        }
+    }
+
+    /// Drops an ingest that was left for too long and that no lease holds. Whether it did: one that
+    /// is being written, was written since, or that a lease got hold of stays.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub(crate) fn give_up_now(&self, reference: &str) -> Result<bool> {
+        match self.inner.active.hold(&self.scope.namespace, reference) {
+            Ok(_hold) => self.drop_ingest(reference, |tx, space, name| tx.is_given_up(space, name)),
+            Err(error) if error.kind() == Kind::Unavailable => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Drops an ingest that the caller holds, if it is `wanted` in the same transaction.
+    fn drop_ingest(
+        &self,
+        reference: &str,
+        wanted: impl Fn(&Tx<'_>, &Namespace, &str) -> Result<bool> + Send + 'static,
+    ) -> Result<bool> {
+        let space = &self.scope.namespace;
         let found = self.inner.db.read(|read| read.ingest(space, reference))?;
-        let row = found.ok_or_else(|| no_ingest(reference))?;
+        let Some(row) = found else { return Ok(false) };
         let (space, name) = (space.clone(), reference.to_owned());
-        self.inner.db.write(move |tx| tx.delete_ingest(&space, &name).map(drop))?;
+        let dropped = self.inner.db.write(move |tx| {
+            let drops = wanted(tx, &space, &name)?;
+            if drops {
+                tx.delete_ingest(&space, &name)?;
+            }
+            Ok(drops)
+        })?;
+        if !dropped {
+            return Ok(false);
+        }
         let removed = self
             .inner
             .options
@@ -188,7 +223,7 @@ impl Handle {
             let error = error.chain();
             tracing::warn!(reference, error, "the files of an aborted ingest stay for now");
         }
-        Ok(())
+        Ok(true)
     }
 
     fn state(&self, row: IngestRow) -> Status {

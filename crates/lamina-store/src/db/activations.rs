@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::values::Columns;
 use super::{Read, Tx, labels_to_json, ns};
+use crate::gc::node::{Kind, Node};
 
 /// One row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +88,7 @@ impl Tx<'_> {
     /// Adds an incomplete row. The caller has made sure that the name is free. NotFound for a lease
     /// that is not there.
     pub(crate) fn begin_activation(&mut self, scope: &Scope, new: &NewActivation) -> Result<()> {
+        self.touch(&scope.namespace, &Node::new(Kind::Mount, new.name.as_str()))?;
         let now = ns(self.now());
         if let Some(lease) = &scope.lease {
             let sql = "SELECT 1 FROM leases WHERE namespace = ?1 AND id = ?2";

@@ -94,6 +94,17 @@ impl Tx<'_> {
         self.touch(space, &Node::new(Kind::Ingest, row.reference.as_str()))
     }
 
+    /// Whether an ingest is past its time, and no lease holds it.
+    pub(crate) fn is_given_up(&self, space: &Namespace, reference: &str) -> Result<bool> {
+        let now = ns(self.now());
+        self.any(
+            "SELECT 1 FROM ingests WHERE namespace = ?1 AND ref = ?2 AND expires_at <= ?3
+             AND NOT EXISTS (SELECT 1 FROM lease_resources
+                             WHERE namespace = ?1 AND kind = 'ingests' AND resource = ?2)",
+            params![space.as_str(), reference, now],
+        )
+    }
+
     /// Drops an ingest and every lease's hold on it. Whether it was there.
     pub(crate) fn delete_ingest(&mut self, space: &Namespace, reference: &str) -> Result<bool> {
         self.run(

@@ -6,7 +6,7 @@ use rusqlite::params;
 
 use super::values::Columns;
 use super::{Read, Tx, labels_to_json, ns};
-use crate::gc::node::Node;
+use crate::gc::node::{Node, references};
 
 impl Read<'_> {
     /// Whether there is such a lease.
@@ -68,6 +68,10 @@ impl Tx<'_> {
         id: &str,
         labels: &Labels,
     ) -> Result<()> {
+        // What it refers to is kept from now on; a lease itself is nothing that could be dropped.
+        for node in references(labels) {
+            self.touch(namespace, &node)?;
+        }
         let now = ns(self.now());
         self.run(
             "INSERT INTO leases (namespace, id, labels, created_at) VALUES (?1, ?2, ?3, ?4)",

@@ -22,6 +22,8 @@ pub(crate) mod mark;
 pub(crate) mod node;
 mod scan;
 mod sweep;
+#[cfg(test)]
+mod tests;
 
 /// What a collection did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,6 +93,7 @@ impl Collector {
             collected.snapshots += swept.snapshots;
             collected.images += swept.images;
             collected.leases += swept.leases;
+            self.steps.reach("gc.swept")?;
             self.end_others(&namespace, &swept, &mut collected);
             snapshotters.extend(swept.snapshotters);
         }
@@ -123,16 +126,14 @@ impl Collector {
     fn end_others(&self, namespace: &Namespace, swept: &sweep::Swept, done: &mut Collected) {
         let scope = Scope::new(namespace.clone());
         for reference in &swept.ingests {
-            match self.content.scoped(scope.clone()).abort_now(reference) {
-                Ok(()) => done.ingests += 1,
-                Err(error) if error.is_not_found() => {}
+            match self.content.scoped(scope.clone()).give_up_now(reference) {
+                Ok(given_up) => done.ingests += usize::from(given_up),
                 Err(error) => done.busy.push(format!("ingest {reference:?}: {}", error.chain())),
             }
         }
-        for name in &swept.mounts {
-            match self.mounts.deactivate(namespace, name) {
-                Ok(()) => done.mounts += 1,
-                Err(error) if error.is_not_found() => {}
+        for (name, id) in &swept.mounts {
+            match self.mounts.discard(namespace, name, *id) {
+                Ok(discarded) => done.mounts += usize::from(discarded),
                 Err(error) => done.busy.push(format!("mount {name:?}: {}", error.chain())),
             }
         }

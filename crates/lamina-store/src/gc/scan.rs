@@ -2,7 +2,7 @@
 //!
 //! What changes between two pages is in the writer's log, which was begun before the first.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use lamina_core::labels::{GC_EXPIRE, GC_FLAT, GC_ROOT};
@@ -20,6 +20,8 @@ pub(super) struct Scan {
     pub(super) candidates: Vec<Node>,
     /// Leases that are past their time.
     pub(super) expired_leases: Vec<String>,
+    /// The others.
+    live_leases: HashSet<String>,
 }
 
 /// Rows per read transaction.
@@ -54,6 +56,7 @@ impl Scan {
             if !flat {
                 self.graph.roots.extend(references(&lease.labels).map(|node| (node, Reach::Full)));
             }
+            self.live_leases.insert(lease.id);
         }
         Ok(())
     }
@@ -105,11 +108,13 @@ impl Scan {
         Ok(())
     }
 
-    /// An activation that nothing refers back to belongs to whoever made it, and is a root.
+    /// An activation that refers back to nothing belongs to whoever made it, and is a root; so is
+    /// one that was made under a lease, while that lives.
     fn activations(&mut self, db: &Db, namespace: &Namespace) -> Result<()> {
-        for (name, labels, _lease) in db.read(|r| r.gc_activations(namespace))? {
+        for (name, labels, lease) in db.read(|r| r.gc_activations(namespace))? {
             let node = Node::new(Kind::Mount, name);
-            if back_references(&labels).next().is_some() {
+            let leased = lease.is_some_and(|lease| self.live_leases.contains(&lease));
+            if !leased && back_references(&labels).next().is_some() {
                 self.candidates.push(node.clone());
             } else {
                 self.graph.roots.push((node.clone(), Reach::Full));
@@ -205,7 +210,11 @@ pub(super) fn edges_now(read: &Read<'_>, namespace: &Namespace, node: &Node) -> 
             let expected = read.ingest(namespace, &node.id)?.and_then(|row| row.expected);
             edges.others.extend(expected.map(|digest| Node::content(digest.as_str())));
         }
-        Kind::Mount => {}
+        Kind::Mount => {
+            if let Some(row) = read.activation(namespace, &node.id)? {
+                edges.others.extend(references(&row.labels));
+            }
+        }
     }
     Ok(edges)
 }

@@ -24,9 +24,10 @@ pub(super) struct Swept {
     pub(super) snapshots: usize,
     pub(super) images: usize,
     pub(super) leases: usize,
-    /// Ingests and activations to be ended by their owners, outside of the database.
+    /// Ingests to be ended by the content store, unless somebody wants them again by then.
     pub(super) ingests: Vec<String>,
-    pub(super) mounts: Vec<String>,
+    /// Activations that are no longer listed, by name and id; their mounts are still there.
+    pub(super) mounts: Vec<(String, u64)>,
     /// Snapshotters with new dead rows.
     pub(super) snapshotters: BTreeSet<String>,
 }
@@ -151,7 +152,11 @@ impl Job {
                 }
             }
             Kind::Ingest => swept.ingests.push(node.id.to_string()),
-            Kind::Mount => swept.mounts.push(node.id.to_string()),
+            Kind::Mount => {
+                let Some(row) = tx.activation(space, &node.id)? else { return Ok(()) };
+                tx.reopen_activation(space, &row.name)?;
+                swept.mounts.push((row.name, row.id));
+            }
             Kind::Container => {}
         }
         Ok(())

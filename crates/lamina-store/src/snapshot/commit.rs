@@ -7,6 +7,7 @@ use lamina_core::{Digest, Error, Event, Result, Scope, labels};
 use super::barrier::Needs;
 use super::driver::{Snapshot, SnapshotId};
 use super::engine::Engine;
+use super::locks::Pin;
 use crate::db::Tx;
 use crate::db::names::NameRow;
 use crate::db::snapshots::SnapshotRow;
@@ -40,9 +41,7 @@ impl Engine {
         let steps = &self.options.steps;
         let _held = self.keys.hold(&scope.namespace, &[&commit.key, &commit.name]);
         self.db.read(|r| r.check_lease(scope))?;
-        let (active, parent) = self.check_commit(scope, &commit)?;
-        let _pin = parent.as_ref().map(|row| self.pins.pin(row.id));
-        self.check_commit(scope, &commit)?;
+        let (active, parent, _pins) = self.pin_commit(scope, &commit)?;
         steps.reach("commit.begin")?;
 
         let mut snapshot = self.db.read(|r| self.describe(r, &active))?;
@@ -62,6 +61,25 @@ impl Engine {
                 "a committed snapshot is not settled yet; the next start does it");
         }
         Ok(())
+    }
+
+    /// Checks a commit, and keeps the parent from being removed and both from being collected.
+    fn pin_commit(
+        &self,
+        scope: &Scope,
+        commit: &Commit,
+    ) -> Result<(NameRow, Option<NameRow>, Vec<Pin>)> {
+        loop {
+            let (active, parent) = self.check_commit(scope, commit)?;
+            let ids = std::iter::once(active.id).chain(parent.as_ref().map(|row| row.id));
+            let pins = ids.map(|id| self.pins.pin(id)).collect();
+            // As in a create: what is found once it is pinned stays.
+            let (again, below) = self.check_commit(scope, commit)?;
+            let id = |row: &Option<NameRow>| row.as_ref().map(|row| row.id);
+            if again.id == active.id && id(&below) == id(&parent) {
+                return Ok((active, parent, pins));
+            }
+        }
     }
 
     /// The rules of a commit, in containerd's order. Returns the active, and the parent that it gets

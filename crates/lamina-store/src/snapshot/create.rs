@@ -6,6 +6,7 @@ use lamina_core::{Error, Event, Labels, Mount, Result, Scope, labels};
 use super::barrier::Needs;
 use super::driver::{Snapshot, SnapshotId};
 use super::engine::Engine;
+use super::locks::Pin;
 use crate::db::names::NameRow;
 use crate::db::snapshots::SnapshotRow;
 use crate::durability::Durability;
@@ -22,7 +23,8 @@ pub(super) struct New {
 }
 
 impl Engine {
-    /// Makes an active or a view. Steps: `create.begin`, `.staged`, `.published`, `.flushed`, `.row`.
+    /// Makes an active or a view. Steps: `create.parent`, `.begin`, `.staged`, `.published`,
+    /// `.flushed`, `.row`.
     pub(super) fn create(&self, scope: &Scope, mut new: New) -> Result<Vec<Mount>> {
         snapshot::check_key(&new.key)?;
         labels::check(&new.labels)?;
@@ -30,13 +32,7 @@ impl Engine {
         let steps = &self.options.steps;
         let _held = self.keys.hold(&scope.namespace, &[&new.key]);
         self.refuse_taken(scope, &new)?;
-        let parent = self.parent_of(scope, &new.parent)?;
-        // Pinned first, looked at again afterwards: a removal sees the pin, or we see the removal.
-        let _pin = parent.as_ref().map(|row| self.pins.pin(row.id));
-        let parents = match self.parent_of(scope, &new.parent)? {
-            None => Vec::new(),
-            Some(row) => self.stack(row.id)?,
-        };
+        let (_pin, parents) = self.pin_parent(scope, &new.parent)?;
         steps.reach("create.begin")?;
 
         let snapshot = Snapshot {
@@ -67,23 +63,46 @@ impl Engine {
         let target = new.labels.get(labels::SNAPSHOT_REF);
         if let Some(target) = target
             && (self.name_row(scope, target)?.is_some() || self.adopt_named(scope, target)?)
+            && self.hold_existing(scope, target)?
         {
-            self.hold_existing(scope, target)?;
             return Err(Error::already_exists(format!("target snapshot {target:?}")));
         }
-        if self.name_row(scope, &new.key)?.is_some() {
-            self.hold_existing(scope, &new.key)?;
+        if self.name_row(scope, &new.key)?.is_some() && self.hold_existing(scope, &new.key)? {
             return Err(Error::already_exists(format!("snapshot {:?}", new.key)));
         }
         Ok(())
     }
 
-    pub(super) fn hold_existing(&self, scope: &Scope, key: &str) -> Result<()> {
+    /// Lets the scope's lease hold what was found under `key`. False when it is not there any more:
+    /// whoever found it must not go by it. Step: `hold.found`.
+    pub(super) fn hold_existing(&self, scope: &Scope, key: &str) -> Result<bool> {
         if scope.lease.is_none() {
-            return Ok(());
+            return Ok(true);
         }
+        self.options.steps.reach("hold.found")?;
         let (scope, key, kind) = (scope.clone(), key.to_owned(), self.resource());
-        self.db.write(move |tx| tx.hold(&scope, &kind, &key))
+        let snapshotter = self.name.clone();
+        self.db.write(move |tx| {
+            let there = tx.name(&scope.namespace, &snapshotter, &key)?.is_some();
+            if there {
+                tx.hold(&scope, &kind, &key)?;
+            }
+            Ok(there)
+        })
+    }
+
+    /// Keeps the parent from being removed, and says what lies below what is made on it.
+    fn pin_parent(&self, scope: &Scope, parent: &str) -> Result<(Option<Pin>, Vec<SnapshotId>)> {
+        loop {
+            let Some(row) = self.parent_of(scope, parent)? else { return Ok((None, Vec::new())) };
+            self.options.steps.reach("create.parent")?;
+            // Pinned first, looked at again afterwards: a removal sees the pin, or we see the
+            // removal, or that another has the name now, which is then to be pinned.
+            let pin = self.pins.pin(row.id);
+            if self.parent_of(scope, parent)?.is_some_and(|now| now.id == row.id) {
+                return Ok((Some(pin), self.stack(row.id)?));
+            }
+        }
     }
 
     /// The row of a parent that something may be put upon; `None` for the empty name.
@@ -141,9 +160,13 @@ impl Engine {
         let (scope, new, resource) = (scope.clone(), new.clone(), self.resource());
         let snapshotter = self.name.clone();
         let (id, parent) = (snapshot.id, snapshot.parents.first().copied());
-        self.db.write(move |tx| {
-            if tx.name(&scope.namespace, &snapshotter, &new.key)?.is_some() {
-                return Err(Error::already_exists(format!("snapshot {:?}", new.key)));
+        let taken = self.db.write(move |tx| {
+            // Others made it meanwhile: by a commit under its name, or by adoption.
+            for name in new.labels.get(labels::SNAPSHOT_REF).into_iter().chain([&new.key]) {
+                if tx.name(&scope.namespace, &snapshotter, name)?.is_some() {
+                    tx.hold(&scope, &resource, name)?;
+                    return Ok(Some(name.clone()));
+                }
             }
             if let Some(parent) = parent {
                 let still = tx.name(&scope.namespace, &snapshotter, &new.parent)?;
@@ -191,8 +214,11 @@ impl Engine {
                     },
                 );
             }
-            Ok(())
+            Ok(None)
         })?;
+        if let Some(name) = taken {
+            return Err(Error::already_exists(format!("snapshot {name:?}")));
+        }
         self.options.steps.reach("create.row")
     }
 

@@ -26,4 +26,6 @@ pub use reaper::Reaped;
 pub use registry::{Opener, Source, State};
 
 #[cfg(test)]
+mod races;
+#[cfg(test)]
 mod tests;

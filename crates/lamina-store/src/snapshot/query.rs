@@ -66,17 +66,23 @@ impl Engine {
         key: &str,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Usage> {
-        let (row, stored, snapshot) = self.db.read(|r| {
-            let row = r
-                .name(&scope.namespace, &self.name, key)?
-                .ok_or_else(|| Error::not_found(format!("snapshot {key:?}")))?;
-            let stored = r.snapshot(&self.name, row.id)?.map(|s| s.usage).unwrap_or_default();
-            let snapshot = self.describe(r, &row)?;
-            Ok((row, stored, snapshot))
-        })?;
-        match row.kind {
-            Kind::Active => self.driver.usage(&snapshot, cancelled),
-            Kind::Committed | Kind::View => Ok(stored),
+        loop {
+            let (row, stored, snapshot) = self.db.read(|r| {
+                let row = r
+                    .name(&scope.namespace, &self.name, key)?
+                    .ok_or_else(|| Error::not_found(format!("snapshot {key:?}")))?;
+                let stored = r.snapshot(&self.name, row.id)?.map(|s| s.usage).unwrap_or_default();
+                let snapshot = self.describe(r, &row)?;
+                Ok((row, stored, snapshot))
+            })?;
+            if row.kind != Kind::Active {
+                return Ok(stored);
+            }
+            let measured = self.driver.usage(&snapshot, cancelled);
+            // What was removed meanwhile was half there while it was measured, or not at all.
+            if self.name_row(scope, key)?.is_some_and(|now| now.id == row.id) {
+                return measured;
+            }
         }
     }
 

@@ -20,8 +20,9 @@ impl Engine {
     /// lease then holds it.
     pub(super) fn find(&self, scope: &Scope, chain: &Digest) -> Result<bool> {
         let named = self.name_row(scope, chain.as_str())?;
-        if named.is_some_and(|name| name.kind == Kind::Committed) {
-            self.hold_existing(scope, chain.as_str())?;
+        if named.is_some_and(|name| name.kind == Kind::Committed)
+            && self.hold_existing(scope, chain.as_str())?
+        {
             return Ok(true);
         }
         self.adopt(scope, chain)

@@ -146,6 +146,19 @@ impl Manager {
         inner.drop_activation(namespace, &row)
     }
 
+    /// Ends the activation `id` if the name still stands for it, and says whether it did.
+    ///
+    /// # Errors
+    /// As [`deactivate`](Self::deactivate).
+    pub(crate) fn discard(&self, namespace: &Namespace, name: &str, id: u64) -> Result<bool> {
+        let inner = &*self.0;
+        let _taken = inner.names.take(namespace, name);
+        match inner.row(namespace, name)?.filter(|row| row.id == id) {
+            Some(row) => inner.drop_activation(namespace, &row).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
     /// One activation.
     ///
     /// # Errors
