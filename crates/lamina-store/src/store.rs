@@ -93,6 +93,30 @@ impl Store {
     /// Unavailable when another process owns the root; PermissionDenied or FailedPrecondition for a
     /// root that cannot be written; those of the database.
     pub fn open(options: Options) -> Result<Store> {
+        Store::open_with(options, content::Store::open)
+    }
+
+    /// Checks a store that nobody has open: as [`fsck`](Self::fsck), but before a start takes lost
+    /// blobs from who has them and drops what nobody owns among blobs and ingests. Without `repair`
+    /// they stay as they are, so the next look finds them again. Snapshots that are lost keep their
+    /// rows at every start.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open) and of [`fsck`](Self::fsck).
+    pub fn examine(options: Options, look: FsckOptions) -> Result<Report> {
+        let store = Store::open_with(options, content::Store::open_as_is)?;
+        let report = store.fsck(look);
+        // No daily copy: that of a damaged database must not push out a good one.
+        if let Err(error) = store.0.engines.close().and(store.0.db.close()) {
+            tracing::warn!(error = %error.chain(), "closing the store");
+        }
+        report
+    }
+
+    fn open_with(
+        options: Options,
+        open_content: impl FnOnce(&Path, Db, content::Options) -> Result<content::Store>,
+    ) -> Result<Store> {
         make_private(&options.root, 0o700)?;
         make_private(&options.state, 0o711)?;
         let lock = own(&options.root, options.wait)?;
@@ -109,7 +133,7 @@ impl Store {
             tracing::warn!(path = %path.display(), error = %error.chain(),
                 "a temporary mount of an earlier run stays");
         }
-        let content = content::Store::open(
+        let content = open_content(
             &options.root.join("io.containerd.content.v1.content"),
             db.clone(),
             content::Options {

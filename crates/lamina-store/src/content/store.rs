@@ -66,17 +66,22 @@ impl Store {
     /// DataLoss when the whole directory is missing but the database lists blobs: a file system that
     /// is not mounted looks like that. Those of the database and of the disk.
     pub fn open(root: &Path, db: Db, options: Options) -> Result<Store> {
+        let store = Store::open_as_is(root, db, options)?;
+        recover::recover(&store)?;
+        Ok(store)
+    }
+
+    /// As [`open`](Self::open), but leaves everything as it is: for fsck, which tells of it.
+    pub(crate) fn open_as_is(root: &Path, db: Db, options: Options) -> Result<Store> {
         let disk = Disk::new(root, options.durability);
         recover::make_root(&db, &disk)?;
-        let store = Store(Arc::new(Inner {
+        Ok(Store(Arc::new(Inner {
             db,
             disk,
             options,
             digests: Arc::default(),
             active: Arc::default(),
-        }));
-        recover::recover(&store)?;
-        Ok(store)
+        })))
     }
 
     /// The store as `scope` sees it.

@@ -1,7 +1,8 @@
 //! fsck: whether rows and disk say the same, and whether blobs are what they are named.
 //!
-//! A store that was opened has dropped already what no row owns, so what is found here is damage
-//! (somebody else changed the files, or the disk lost them), or things that are busy. `repair` drops
+//! A store that was opened has dropped already what no row owns, so what is found in it is damage
+//! (somebody else changed the files, or the disk lost them), or things that are busy; `Store::examine`
+//! looks before that. `repair` drops
 //! what no row owns and tries again what is busy; what is damaged is never dropped silently: a blob
 //! whose bytes are wrong is taken from the namespaces that list it, so that it can be fetched again,
 //! and everything else is left for a person to decide. The codes are in `docs/fsck.md`.

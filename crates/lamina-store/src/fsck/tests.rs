@@ -16,9 +16,12 @@ use crate::{Options, Store};
 
 const BYTES: &[u8] = b"what the blob is";
 
+fn options(root: &Path) -> Options {
+    Options { reserve: 0, ..Options::new(root.join("root"), root.join("state")) }
+}
+
 fn open(root: &Path) -> Store {
-    let all = Options::new(root.join("root"), root.join("state"));
-    Store::open(Options { reserve: 0, ..all }).unwrap()
+    Store::open(options(root)).unwrap()
 }
 
 fn scope() -> Scope {
@@ -178,8 +181,7 @@ fn interrupted(
         }
         Ok(())
     }));
-    let all = Options::new(root.join("root"), root.join("state"));
-    let store = Store::open(Options { reserve: 0, steps, ..all }).unwrap();
+    let store = Store::open(Options { steps, ..options(root) }).unwrap();
     *acting.lock().unwrap() = Some(store.clone());
     (store, acting)
 }
@@ -236,4 +238,45 @@ fn a_blob_that_came_back_is_not_given_up() {
     let state = store.blobs().recheck_blob(&digest, true, true).unwrap();
     assert_eq!(state, crate::content::BlobState::Good);
     assert!(store.content_now(&scope()).info_now(&digest).is_ok());
+}
+
+#[test]
+fn what_was_lost_before_the_start_is_told_until_it_is_mended() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = filled(dir.path());
+    store.close().unwrap();
+    drop(store);
+    let content = content_dir(dir.path());
+    let digest = Digest::sha256(BYTES);
+    fs::remove_file(content.join("blobs/sha256").join(digest.hex())).unwrap();
+    let stray = content.join("ingest/nobody");
+    fs::create_dir(&stray).unwrap();
+    let snapshots = dir.path().join("root/io.containerd.snapshotter.v1.native/snapshots");
+    fs::remove_dir_all(snapshots.join("1")).unwrap();
+
+    let all = ["blob-lost", "ingest-stray", "snapshot-lost"];
+    for _ in 0..2 {
+        let report = Store::examine(options(dir.path()), LOOK).unwrap();
+        assert_eq!(codes(&report), all, "looking changes nothing");
+        assert_eq!(report.findings[0].subject, digest.as_str());
+        assert!(report.findings.iter().all(|finding| !finding.repaired));
+    }
+    assert!(stray.exists());
+    let report = Store::examine(options(dir.path()), MEND).unwrap();
+    assert_eq!(codes(&report), all);
+    let mended: Vec<_> = report.findings.iter().map(|finding| finding.repaired).collect();
+    assert_eq!(mended, [true, true, false]);
+    assert!(!stray.exists());
+    let report = Store::examine(options(dir.path()), LOOK).unwrap();
+    assert_eq!(codes(&report), ["snapshot-lost"]);
+    let again = open(dir.path()).content_now(&scope()).info_now(&digest).unwrap_err();
+    assert!(again.is_not_found(), "it can be fetched again");
+}
+
+#[test]
+fn a_store_that_is_open_is_not_examined() {
+    let dir = tempfile::tempdir().unwrap();
+    let _store = filled(dir.path());
+    let error = Store::examine(options(dir.path()), LOOK).unwrap_err();
+    assert_eq!(error.kind(), lamina_core::Kind::Unavailable);
 }

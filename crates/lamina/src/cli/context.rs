@@ -5,9 +5,10 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use lamina_core::{Result, Scope, Snapshotter};
+use lamina_store::fsck::{FsckOptions, Report};
 
 use super::settings::Durability;
-use super::{Session, Settings};
+use super::{Session, Settings, session};
 use crate::out::Out;
 
 /// The surroundings of one verb.
@@ -43,6 +44,11 @@ impl<'a> Context<'a> {
     /// As [`connect`](Self::connect), with another durability than the configured one if one is named.
     pub(crate) fn connect_with(&self, durability: Option<Durability>) -> Result<Session> {
         Session::connect(self.settings, durability.unwrap_or(self.settings.durability))
+    }
+
+    /// What is wrong with the store, before opening it puts it in order.
+    pub(crate) fn examine(&self, look: FsckOptions) -> Result<Report> {
+        session::examine(self.settings, look)
     }
 
     /// Sees and makes things of the namespace that was asked for.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use lamina_core::{Error, Host, Result};
 use lamina_store::Store;
+use lamina_store::fsck::{FsckOptions, Report};
 use lamina_store::snapshot::drivers;
 
 use super::Settings;
@@ -31,21 +32,8 @@ impl Session {
     /// Unimplemented for a daemon's socket, Unavailable when another process holds the lock, and
     /// those of opening the store.
     pub(super) fn connect(settings: &Settings, durability: Durability) -> Result<Session> {
-        if let Some(address) = &settings.address {
-            return Err(no_client(address));
-        }
-        let socket = settings.default_socket();
-        if answers(&socket) {
-            return Err(no_client(&socket));
-        }
-        let mut options = lamina_store::Options::new(&settings.root, &settings.state);
-        options.durability = durability;
-        options.sharing = settings.sharing;
-        options.snapshotters = drivers::all(&settings.drivers);
-        options.wait = PATIENCE;
-        let store = Store::open(options).map_err(|error| {
-            error.context(format!("open the store {}", settings.root.display()))
-        })?;
+        let store =
+            Store::open(options(settings, durability)?).map_err(naming("open", settings))?;
         Ok(Session { store })
     }
 
@@ -70,6 +58,36 @@ impl Deref for Session {
     fn deref(&self) -> &Self::Target {
         &self.store
     }
+}
+
+/// Checks the store as it lies there, before opening it puts it in order.
+///
+/// # Errors
+/// As [`Session::connect`], and those of the check.
+pub(super) fn examine(settings: &Settings, look: FsckOptions) -> Result<Report> {
+    Store::examine(options(settings, settings.durability)?, look).map_err(naming("check", settings))
+}
+
+/// How to open the store, unless a daemon has it.
+fn options(settings: &Settings, durability: Durability) -> Result<lamina_store::Options> {
+    if let Some(address) = &settings.address {
+        return Err(no_client(address));
+    }
+    let socket = settings.default_socket();
+    if answers(&socket) {
+        return Err(no_client(&socket));
+    }
+    let mut options = lamina_store::Options::new(&settings.root, &settings.state);
+    options.durability = durability;
+    options.sharing = settings.sharing;
+    options.snapshotters = drivers::all(&settings.drivers);
+    options.wait = PATIENCE;
+    Ok(options)
+}
+
+fn naming(what: &str, settings: &Settings) -> impl FnOnce(Error) -> Error {
+    let what = format!("{what} the store {}", settings.root.display());
+    move |error| error.context(what)
 }
 
 /// A socket file may be left over from a daemon that is gone; only one that answers counts.

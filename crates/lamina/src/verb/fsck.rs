@@ -27,9 +27,8 @@ pub(crate) struct Fsck {
 
 impl Fsck {
     pub(super) fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
         let options = FsckOptions { verify_blobs: self.verify, repair: self.repair };
-        let report = session.local().fsck(options)?;
+        let report = cx.examine(options)?;
         if self.format.is_json() {
             cx.out.json(&report)?;
         } else if report.findings.is_empty() {

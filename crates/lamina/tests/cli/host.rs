@@ -146,3 +146,23 @@ fn fsck_finds_wrong_bytes_and_gives_them_up() {
     assert_eq!(env.ok(&["content", "ls", "-q"]), "");
     env.ok(&["fsck", "--verify"]);
 }
+
+#[test]
+fn fsck_tells_of_a_blob_that_was_lost_between_two_commands() {
+    let env = TestEnvironment::new();
+    let file = env.file("blob", "right");
+    let digest = env.ok(&["content", "ingest", "r", file.to_str().unwrap()]);
+    let hex = digest.trim().strip_prefix("sha256:").unwrap();
+    let blob = env.root().join("io.containerd.content.v1.content/blobs/sha256").join(hex);
+    std::fs::remove_file(&blob).unwrap();
+    for _ in 0..2 {
+        let found = env.run(&["fsck"]);
+        assert_eq!(found.code, 1);
+        says(&found.stdout, &["damage", "blob-lost", digest.trim(), "its file is missing"]);
+        says(&found.stderr, &["1 findings are left"]);
+    }
+    says(&env.ok(&["fsck", "--repair"]), &["blob-lost", "yes"]);
+    says(&env.ok(&["fsck"]), &["clean: 0 blobs"]);
+    env.ok(&["content", "ingest", "r", file.to_str().unwrap()]);
+    says(&env.ok(&["fsck"]), &["clean: 1 blobs"]);
+}
