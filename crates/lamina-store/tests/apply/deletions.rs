@@ -6,7 +6,7 @@ use lamina_store::snapshot::driver::Whiteouts;
 use lamina_testkit::tar::{Entry, TarBuilder};
 use lamina_testkit::tree::{NodeKind, Tree};
 
-use crate::support::{Overlay, World, need_root, options};
+use crate::support::{Overlay, World, every_way_gives_one_tree, need_root, options};
 
 fn below() -> Vec<Entry> {
     vec![
@@ -187,6 +187,45 @@ fn privileged_both_forms_give_one_tree() {
         let shown = Tree::read(&merged.0).without_root();
         plain.tree().assert_same(&shown, &format!("layer {at}"));
     }
+}
+
+/// A late marker removes what lies beside the way to this layer's entries. The directories on that
+/// way keep the times they had, though no entry speaks of them and none was opened before.
+#[test]
+fn a_directory_that_a_late_marker_spares_keeps_its_times() {
+    let (below, layer) = late_marker();
+    let world = World::new();
+    world.laid(below);
+    let tree = world.laid(layer);
+    assert_eq!(tree.paths(), list("a a/b a/b/c a/b/c/d a/b/c/d/new"));
+    let times = ["a", "a/b", "a/b/c", "a/b/c/d"].map(|path| tree.at(path).mtime.0);
+    assert_eq!(times, [10, 20, 30, 40]);
+}
+
+#[test]
+fn privileged_a_late_marker_gives_one_tree_in_every_way() {
+    need_root!("privileged_a_late_marker_gives_one_tree_in_every_way");
+    let (below, layer) = late_marker();
+    every_way_gives_one_tree(&[TarBuilder::archive(below), TarBuilder::archive(layer)]);
+    // What the random layers of `model.rs` came upon: the way is implied in both layers.
+    every_way_gives_one_tree(&[
+        TarBuilder::archive([Entry::opaque("a/a/c"), Entry::dir("a/a/a")]),
+        TarBuilder::archive([Entry::file("a/a/c/a", b""), Entry::opaque("a")]),
+    ]);
+}
+
+fn late_marker() -> (Vec<Entry>, Vec<Entry>) {
+    let below = vec![
+        Entry::dir("a").mtime(10, 0),
+        Entry::dir("a/b").mtime(20, 0),
+        Entry::dir("a/b/c").mtime(30, 0),
+        Entry::dir("a/b/c/d").mtime(40, 0),
+        Entry::file("a/gone", b""),
+        Entry::file("a/b/gone", b""),
+        Entry::file("a/b/c/gone", b""),
+        Entry::file("a/b/c/d/gone", b""),
+    ];
+    (below, vec![Entry::file("a/b/c/d/new", b""), Entry::opaque("a")])
 }
 
 const NONE: &[std::path::PathBuf] = &[];

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use lamina_core::Result;
-use lamina_store::diff::apply::{Applied, ApplyOptions, Devices, Owners, Target, apply};
+use lamina_store::diff::apply::{Applied, ApplyOptions, Devices, Owners, Target, apply, inherit};
 use lamina_store::snapshot::driver::Whiteouts;
 use lamina_testkit::tar::{Entry, TarBuilder};
 use lamina_testkit::tree::Tree;
@@ -109,6 +109,36 @@ impl Drop for Overlay {
     fn drop(&mut self) {
         // Best effort: the test has its answer.
         let _ = std::process::Command::new("umount").arg(&self.0).status();
+    }
+}
+
+/// Lays layers over each other with deletions carried out, and each in a directory of its own in
+/// overlay form: once above those before it, and once alone with those told afterwards, as when
+/// layers come side by side. All must look the same, attributes and times included.
+#[track_caller]
+pub fn every_way_gives_one_tree(layers: &[Vec<u8>]) {
+    let (plain, above, alone) = (World::new(), World::new(), World::new());
+    // Two lower directories at least, or it is a mount of nothing.
+    let mut aboves = vec![above.path("lower")];
+    let mut alones = vec![alone.path("lower")];
+    let lay = |tar: &[u8], target: &Target| {
+        apply(tar, target, &options()).unwrap_or_else(|error| panic!("{}", error.chain()))
+    };
+    for (at, tar) in layers.iter().enumerate() {
+        lay(tar, &plain.target(Whiteouts::Delete));
+        let form = if at == 0 { Whiteouts::Delete } else { Whiteouts::Overlay };
+        let [one, other] = [&above, &alone].map(|world| world.path(&format!("layer{at}")));
+        std::fs::create_dir(&one).unwrap();
+        std::fs::create_dir(&other).unwrap();
+        lay(tar, &Target::open(&one, form, &aboves).unwrap());
+        let applied = lay(tar, &Target::open::<&Path>(&other, form, &[]).unwrap());
+        inherit(&Target::open(&other, form, &alones).unwrap(), &applied.implied).unwrap();
+        aboves.insert(0, one);
+        alones.insert(0, other);
+    }
+    for (world, lowers, how) in [(&above, aboves, "one by one"), (&alone, alones, "side by side")] {
+        let Some(merged) = Overlay::mount(world, &lowers) else { return };
+        plain.tree().assert_same(&Tree::read(&merged.0).without_root(), how);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 
 use lamina_core::{Error, Result};
 use lamina_sys::fs::{self, FileKind};
@@ -28,7 +29,7 @@ pub(super) fn delete(
     match (deletion, tree.overlay()) {
         (Deletion::Name(name), false) => drop(tree.clear(&dir, name)?),
         (Deletion::Name(name), true) => write_whiteout(tree, path, &dir, name, record, options)?,
-        (_, false) => empty(tree, &dir)?,
+        (_, false) => empty(tree, path.parent(), &dir)?,
         (_, true) => tree.set_opaque(path.parent(), &dir)?,
     }
     Ok(true)
@@ -58,12 +59,13 @@ fn write_whiteout(
 }
 
 /// Removes from a directory what this layer did not lay there. The marker may come late, so what
-/// this layer did lay, at any depth, is spared, with the directories it lies in.
-fn empty(tree: &mut Tree<'_>, dir: &Dir) -> Result<()> {
+/// this layer did lay, at any depth, is spared, with the directories it lies in. These keep their
+/// times, as they do under overlayfs, where nothing is removed from them.
+fn empty(tree: &mut Tree<'_>, path: &[u8], dir: &Dir) -> Result<()> {
     tree.forget_open();
     let start = fs::open_dir_at(&dir.fd, ".")
         .map_err(|cause| error::sys("empty an opaque directory", cause))?;
-    let mut levels = vec![Level::read(tree, start, dir.id)?];
+    let mut levels = vec![Level::read(tree, path.to_vec(), start, dir.id)?];
     while let Some(level) = levels.last_mut() {
         let Some(name) = level.spared.pop() else {
             levels.pop();
@@ -71,25 +73,28 @@ fn empty(tree: &mut Tree<'_>, dir: &Dir) -> Result<()> {
         };
         let fd = fs::open_dir_at(&level.fd, &name)
             .map_err(|cause| error::sys("empty an opaque directory", cause))?;
-        let id = stat(&fd)?.identity();
+        let path = [&level.path[..], b"/", name.as_bytes()].concat();
+        let found = stat(&fd)?;
+        tree.keep_times(&path, &found);
         if levels.len() >= DEPTH_MOST {
             return Err(Error::resource_exhausted(
                 "an opaque directory comes after entries too deep below it",
             ));
         }
-        levels.push(Level::read(tree, fd, id)?);
+        levels.push(Level::read(tree, path, fd, found.identity())?);
     }
     Ok(())
 }
 
 /// A directory that was emptied, and its subdirectories that hold something of this layer.
 struct Level {
+    path: Vec<u8>,
     fd: OwnedFd,
     spared: Vec<OsString>,
 }
 
 impl Level {
-    fn read(tree: &Tree<'_>, fd: OwnedFd, id: Identity) -> Result<Level> {
+    fn read(tree: &Tree<'_>, path: Vec<u8>, fd: OwnedFd, id: Identity) -> Result<Level> {
         let failed = |cause| error::sys("empty an opaque directory", cause);
         let mut spared = Vec::new();
         // All names first: some filesystems skip entries while others are being removed.
@@ -105,7 +110,7 @@ impl Level {
                 spared.push(name);
             }
         }
-        Ok(Level { fd, spared })
+        Ok(Level { path, fd, spared })
     }
 }
 

@@ -329,7 +329,7 @@ impl<'a> Tree<'a> {
     }
 
     /// A directory that was there keeps its times, unless an entry speaks of it.
-    fn keep_times(&mut self, path: &[u8], stat: &Stat) {
+    pub(super) fn keep_times(&mut self, path: &[u8], stat: &Stat) {
         self.dated.entry(stat.identity()).or_insert_with(|| Dated {
             path: path.to_vec(),
             times: stat.times(),
