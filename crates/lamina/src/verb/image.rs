@@ -4,8 +4,11 @@ mod check;
 mod inspect;
 mod label;
 mod ls;
+mod mount;
+mod prune;
 pub(super) mod rm;
 pub(super) mod tag;
+mod unmount;
 mod unpack;
 mod usage;
 
@@ -26,6 +29,9 @@ pub(crate) enum Verb {
     Check(check::Check),
     Usage(usage::Usage),
     Unpack(unpack::Unpack),
+    Mount(mount::Mount),
+    Unmount(unmount::Unmount),
+    Prune(prune::Prune),
     Pull(super::pull::Pull),
     Inspect(inspect::Inspect),
     Tag(tag::Tag),
@@ -40,6 +46,9 @@ impl Verb {
             Verb::Check(verb) => verb.run(cx).await,
             Verb::Usage(verb) => verb.run(cx).await,
             Verb::Unpack(verb) => verb.run(cx).await,
+            Verb::Mount(verb) => verb.run(cx).await,
+            Verb::Unmount(verb) => verb.run(cx).await,
+            Verb::Prune(verb) => verb.run(cx).await,
             Verb::Pull(verb) => verb.run(cx).await,
             Verb::Inspect(verb) => verb.run(cx).await,
             Verb::Tag(verb) => verb.run(cx).await,

@@ -57,8 +57,10 @@ impl Verb {
     }
 }
 
+pub(super) use mounts::{activated, deactivate, left_to_mount};
+
 /// The label that keeps a snapshot made by hand until it is removed by hand.
-fn kept() -> Result<Labels> {
+pub(super) fn kept() -> Result<Labels> {
     let now = jiff::Timestamp::now().round(jiff::Unit::Second);
     let now = now.map_err(|error| Error::internal("read the clock").with_source(error))?;
     Ok([(labels::GC_ROOT.to_owned(), now.to_string())].into())

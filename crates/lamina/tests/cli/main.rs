@@ -9,6 +9,7 @@ mod faults;
 mod general;
 mod host;
 mod image;
+mod image_mount;
 mod image_state;
 mod image_unpack;
 mod lease;

@@ -32,14 +32,14 @@ impl Mounts {
 }
 
 /// What is left to mount when the manager did its part.
-async fn activated(
+pub(in crate::verb) async fn activated(
     cx: &Context<'_>,
     session: &Session,
     key: &str,
     mounts: Vec<Mount>,
 ) -> Result<Vec<Mount>> {
     let manager = session.mounts(&cx.scope());
-    let name = format!("lamina-{key}");
+    let name = activation(key);
     match manager.activate(&name, &mounts, ActivateOptions::default()).await {
         Ok(activation) => Ok(activation.system),
         // No mount of these needs it.
@@ -47,6 +47,36 @@ async fn activated(
         Err(error) if error.is_already_exists() => Ok(manager.info(&name).await?.system),
         Err(error) => Err(error.context(format!("activate the mounts of snapshot {key:?}"))),
     }
+}
+
+/// What was left to mount, when the manager did its part for the mounts of `key`; all of them when it
+/// had none.
+pub(in crate::verb) async fn left_to_mount(
+    cx: &Context<'_>,
+    session: &Session,
+    key: &str,
+    mounts: Vec<Mount>,
+) -> Result<Vec<Mount>> {
+    match session.mounts(&cx.scope()).info(&activation(key)).await {
+        Err(error) if error.is_not_found() => Ok(mounts),
+        found => found.map(|activation| activation.system),
+    }
+}
+
+/// Undoes the manager's part; that it had none is no error.
+pub(in crate::verb) async fn deactivate(
+    cx: &Context<'_>,
+    session: &Session,
+    key: &str,
+) -> Result<()> {
+    match session.mounts(&cx.scope()).deactivate(&activation(key)).await {
+        Err(error) if error.is_not_found() => Ok(()),
+        done => done,
+    }
+}
+
+fn activation(key: &str) -> String {
+    format!("lamina-{key}")
 }
 
 /// Prints one command a mount.
