@@ -4,7 +4,7 @@
 // Helpers of tests fail by panicking, as tests do.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use lamina_core::{
 };
 use lamina_image::pull::{Flights, Platforms, Pull, Pulled, Silent};
 use lamina_image::registry::{Anonymous, Config, Limits as Caps, Registry, Retry};
+use lamina_store::fsck::FsckOptions;
 use lamina_store::{Options, Store};
 use lamina_testkit::image::{Compression, Flavor, Image, ImageBuilder};
 use lamina_testkit::registry::{Fault, On, TestRegistry};
@@ -42,9 +43,15 @@ impl Lab {
     }
 
     async fn pull(&self) -> Result<Pulled> {
+        self.pull_by(Vec::new(), Some(NATIVE)).await
+    }
+
+    /// Pulls by the `hosts.toml` in `hosts_dirs`, unpacking or not.
+    async fn pull_by(&self, hosts_dirs: Vec<PathBuf>, snapshotter: Option<&str>) -> Result<Pulled> {
         let reference = Reference::parse(&format!("{}/{REPOSITORY}:1", self.registry.host()))?;
         let client = Registry::new(Config {
             plain_http: true,
+            hosts_dirs,
             retry: Retry { attempts: 2, pause: Duration::from_millis(1), ..Retry::default() },
             limits: Caps { manifest: 64 << 10, ..Caps::default() },
             ..Config::default()
@@ -55,7 +62,7 @@ impl Lab {
             host: Arc::new(self.store.clone()),
             scope: scope(),
             platforms: Platforms::Best(Matcher::only(&amd64())),
-            snapshotter: Some(NATIVE.to_owned()),
+            snapshotter: snapshotter.map(str::to_owned),
             labels: Labels::new(),
             downloads: 3,
             limits: Limits::STANDARD,
@@ -501,4 +508,46 @@ async fn an_ingest_lives_and_dies_with_the_lease_of_its_pull() {
     lab.store.collect().unwrap();
     assert!(lab.ingests().contains(&reference), "held");
     lab.leaves_nothing("cut").await;
+}
+
+/// A mirror with wrong bytes is passed over: they are dropped and the next host is asked for all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_with_wrong_bytes_is_passed_over() {
+    let image = image();
+    for snapshotter in [Some(NATIVE), None] {
+        // Found out by the digest only, and already by the unpacking.
+        for layer in &image.layers {
+            let (lab, mirror) = (Lab::new(), TestRegistry::start());
+            lab.registry.push(REPOSITORY, "1", &image);
+            mirror.push(REPOSITORY, "1", &image);
+            mirror.fault(On::digest(&layer.digest), Fault::Flip);
+            let hosts = lab.dir.path().join("hosts");
+            let own = hosts.join(lab.registry.host());
+            std::fs::create_dir_all(&own).unwrap();
+            let (upstream, first) = (lab.registry.url(), mirror.url());
+            let toml = format!("server = {upstream:?}\n[host.{first:?}]\n");
+            std::fs::write(own.join("hosts.toml"), toml).unwrap();
+            let pulled = lab.pull_by(vec![hosts.clone()], snapshotter).await;
+            pulled.unwrap_or_else(|e| panic!("{snapshotter:?}: {}", e.chain()));
+            assert_eq!(mirror.bytes_sent(&layer.digest), layer.size, "asked first, once");
+            for other in &image.layers {
+                let wanted = if other == layer { layer.size } else { 0 };
+                assert_eq!(lab.registry.bytes_sent(&other.digest), wanted, "only the bad one");
+            }
+            let report = lab.store.fsck(FsckOptions { verify_blobs: true, repair: false }).unwrap();
+            assert!(report.is_clean(), "{report:?}");
+            assert_eq!(lab.ingests(), Vec::<String>::new());
+            // When the registry itself is wrong as well, there is nobody left to ask.
+            let lab = Lab::new();
+            lab.registry.push(REPOSITORY, "1", &image);
+            lab.registry.fault(On::digest(&layer.digest), Fault::Flip);
+            let own = hosts.join(lab.registry.host());
+            std::fs::create_dir_all(&own).unwrap();
+            let toml = format!("server = {:?}\n[host.{first:?}]\n", lab.registry.url());
+            std::fs::write(own.join("hosts.toml"), toml).unwrap();
+            let error = lab.pull_by(vec![hosts], snapshotter).await.unwrap_err();
+            assert_eq!(error.kind(), Kind::FailedPrecondition, "{}", error.chain());
+            lab.leaves_nothing("both wrong").await;
+        }
+    }
 }

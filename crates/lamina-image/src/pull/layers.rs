@@ -7,17 +7,17 @@
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
-use lamina_core::content::{CommitOptions, WriteOptions};
+use lamina_core::content::{CommitOptions, ContentWriter, WriteOptions};
 use lamina_core::layer::{Layer, LayerSink, LayerStore, Receive, Received, StagedLayer};
 use lamina_core::oci::ImageConfig;
-use lamina_core::{ContentStore, Descriptor, Digest, Error, Labels, Result};
+use lamina_core::{ContentStore, Descriptor, Digest, Error, Kind, Labels, Result};
 use tokio::sync::{Semaphore, watch};
 
 use super::documents::{ImageDocuments, add_labels, source_label};
 use super::flight::{Flights, Flown};
 use super::wait::when_free;
 use super::{Progress, State};
-use crate::registry::Repository;
+use crate::registry::{Blob, Repository};
 use crate::unpack;
 
 /// What the layers of one image need.
@@ -158,31 +158,48 @@ impl BlobJob {
         let options = WriteOptions { expected: Some(blob.digest.clone()), total: blob.size };
         let name = format!("layer-{}", blob.digest);
         let open = || self.content.writer(&name, options.clone());
-        let mut writer = match when_free(open).await {
-            Err(error) if error.is_already_exists() => return Ok(()),
-            writer => writer?,
-        };
-        let mut received = writer.status().offset;
-        if received < blob.size {
-            self.progress.state(blob, State::Downloading { from: received });
-            let mut bytes = self.repository.blob(blob, received).await?;
-            while let Some(chunk) = bytes.next().await? {
-                received += chunk.len() as u64;
-                writer.write(chunk).await?;
-                self.progress.bytes(&blob.digest, received, 0);
+        let mut source = None;
+        loop {
+            let writer = match when_free(open).await {
+                Err(error) if error.is_already_exists() => return Ok(()),
+                writer => writer?,
+            };
+            let from = writer.status().offset;
+            if from < blob.size {
+                self.progress.state(blob, State::Downloading { from });
             }
+            let bytes = from_offset(&self.repository, blob, &mut source, from).await?;
+            match self.fill(writer, bytes).await? {
+                Err(error) if bytes.distrust(&error) => {}
+                Err(error) => return Err(error),
+                Ok(()) => break,
+            }
+        }
+        self.progress.state(blob, State::Done);
+        Ok(())
+    }
+
+    /// Writes and commits what comes. The inner error says that it is not the blob.
+    async fn fill(
+        &self,
+        mut writer: Box<dyn ContentWriter>,
+        bytes: &mut Blob,
+    ) -> Result<Result<()>> {
+        let blob = &self.blob;
+        while let Some(chunk) = bytes.next().await? {
+            writer.write(chunk).await?;
+            self.progress.bytes(&blob.digest, bytes.offset(), 0);
         }
         let commit = CommitOptions {
             size: Some(blob.size),
             expected: Some(blob.digest.clone()),
-            labels: self.labels,
+            labels: self.labels.clone(),
         };
         match writer.commit(commit).await {
-            Err(error) if !error.is_already_exists() => return Err(error),
-            _ => {}
+            Err(error) if error.is_already_exists() => Ok(Ok(())),
+            Err(error) if is_of_bytes(&error) => Ok(Err(error)),
+            committed => committed.map(|_| Ok(())),
         }
-        self.progress.state(blob, State::Done);
-        Ok(())
     }
 }
 
@@ -224,25 +241,68 @@ impl Job {
     async fn receive(&self, how: Receive) -> Result<Got> {
         let blob = &self.layer.blob;
         let _slot = self.slots.acquire().await.map_err(closed)?;
-        let received = when_free(|| self.store.receive(&self.layer, how)).await?;
-        let mut sink: Box<dyn LayerSink> = match received {
-            Received::BlobIsHere => return Ok(Got::Blob),
-            Received::ChainIsHere => return Ok(Got::Chain),
-            Received::Open(sink) => sink,
-        };
-        let mut received = sink.offset();
-        self.progress.state(blob, State::Downloading { from: received });
-        let mut bytes = self.repository.blob(blob, received).await?;
+        let mut source = None;
+        loop {
+            let received = when_free(|| self.store.receive(&self.layer, how)).await?;
+            let sink = match received {
+                Received::BlobIsHere => return Ok(Got::Blob),
+                Received::ChainIsHere => return Ok(Got::Chain),
+                Received::Open(sink) => sink,
+            };
+            let from = sink.offset();
+            self.progress.state(blob, State::Downloading { from });
+            let bytes = from_offset(&self.repository, blob, &mut source, from).await?;
+            match self.fill(sink, bytes, how).await? {
+                Err(error) if bytes.distrust(&error) => {}
+                filled => return filled,
+            }
+        }
+    }
+
+    /// Hands on what comes. The inner error says that it is not the layer.
+    async fn fill(
+        &self,
+        mut sink: Box<dyn LayerSink>,
+        bytes: &mut Blob,
+        how: Receive,
+    ) -> Result<Result<Got>> {
+        let blob = &self.layer.blob;
         while let Some(chunk) = bytes.next().await? {
-            received += chunk.len() as u64;
-            sink.write(chunk).await?;
-            self.progress.bytes(&blob.digest, received, sink.unpacked());
+            match sink.write(chunk).await {
+                Err(error) if is_of_bytes(&error) => return Ok(Err(error)),
+                written => written?,
+            }
+            self.progress.bytes(&blob.digest, bytes.offset(), sink.unpacked());
         }
         if how == Receive::Unpack {
             self.progress.state(blob, State::Unpacking);
         }
-        Ok(sink.finish().await?.map_or(Got::Blob, Got::Staged))
+        match sink.finish().await {
+            Err(error) if is_of_bytes(&error) => Ok(Err(error)),
+            finished => Ok(Ok(finished?.map_or(Got::Blob, Got::Staged))),
+        }
     }
+}
+
+/// The stream of a blob, opened the first time and started again after that.
+async fn from_offset<'a>(
+    repository: &Repository,
+    blob: &Descriptor,
+    stream: &'a mut Option<Blob>,
+    offset: u64,
+) -> Result<&'a mut Blob> {
+    match stream {
+        Some(stream) => {
+            stream.restart(offset);
+            Ok(stream)
+        }
+        None => Ok(stream.insert(repository.blob(blob, offset).await?)),
+    }
+}
+
+/// Whether bytes were refused for what they are: another source may have better ones.
+fn is_of_bytes(error: &Error) -> bool {
+    matches!(error.kind(), Kind::FailedPrecondition | Kind::DataLoss | Kind::InvalidArgument)
 }
 
 /// What there is of a layer after its bytes were received.

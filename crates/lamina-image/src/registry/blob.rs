@@ -29,7 +29,18 @@ pub struct Blob {
     sources: VecDeque<Source>,
     failures: Failures,
     offset: u64,
+    /// Opened behind bytes of an earlier attempt, which may be what is wrong.
+    resumed: bool,
+    /// Who sent the first bytes; none before there are any.
+    sender: Option<Sender>,
     feed: Feed,
+}
+
+/// The source of the first bytes.
+struct Sender {
+    name: String,
+    /// Those to ask instead if they are wrong.
+    others: VecDeque<Source>,
 }
 
 enum Feed {
@@ -79,6 +90,8 @@ impl Blob {
             descriptor,
             failures: Failures::default(),
             offset,
+            resumed: offset > 0,
+            sender: None,
             feed: Feed::Done,
         };
         if offset < size {
@@ -127,6 +140,7 @@ impl Blob {
             };
             match read {
                 Ok(Some(bytes)) => {
+                    self.note_sender();
                     self.offset += bytes.len() as u64;
                     return Ok(Some(bytes));
                 }
@@ -138,6 +152,42 @@ impl Blob {
                 }
             }
         }
+    }
+
+    /// What came is not the blob, as `why` says. The source that the first
+    /// bytes came from, and those before it, are not asked again, unless they followed bytes of an
+    /// earlier attempt; false when no other is left.
+    pub fn distrust(&mut self, why: &Error) -> bool {
+        let Some(sender) = self.sender.take().filter(|sender| !sender.others.is_empty()) else {
+            return false;
+        };
+        tracing::warn!(host = sender.name, digest = %self.descriptor.digest, error = %why.chain(),
+            "what the host sent is not the blob; asking the next");
+        self.resumed = false;
+        self.failures.push(sender.name, Error::new(why.kind(), why.chain()));
+        self.sources = sender.others;
+        self.restart(0);
+        true
+    }
+
+    /// After [`distrust`](Self::distrust): the first byte wanted now.
+    pub fn restart(&mut self, offset: u64) {
+        self.offset = offset.min(self.descriptor.size);
+        let done = self.offset == self.descriptor.size;
+        self.feed = if done { Feed::Done } else { Feed::Between };
+    }
+
+    fn note_sender(&mut self) {
+        let (None, Feed::One { source, .. } | Feed::Many { source, .. }) =
+            (&self.sender, &self.feed)
+        else {
+            return;
+        };
+        let mut others = self.sources.clone();
+        if self.resumed {
+            others.push_front(source.clone());
+        }
+        self.sender = Some(Sender { name: name(&self.repository, source), others });
     }
 
     fn end(&self) -> Result<Option<Bytes>> {
