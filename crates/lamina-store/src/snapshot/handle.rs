@@ -206,7 +206,7 @@ impl Snapshotter for Handle {
 
     fn walk(&self, filters: Filters) -> Pages<'_, Info> {
         let this = self.clone();
-        blocking::pages(String::new(), move |after: &mut String| {
+        blocking::pages(Some(String::new()), move |after| {
             this.engine.walk_page(&this.scope, &filters, after)
         })
     }

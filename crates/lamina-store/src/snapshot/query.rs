@@ -86,17 +86,19 @@ impl Engine {
         }
     }
 
-    /// The next names behind `after` that `filters` match, at most [`PAGE`]; none at the end.
+    /// The next names behind `after` that `filters` match, at most [`PAGE`]; none at the end, which
+    /// `after` is `None` for. What fits on one page is shown as it was at one moment.
     pub(super) fn walk_page(
         &self,
         scope: &Scope,
         filters: &Filters,
-        after: &mut String,
+        after: &mut Option<String>,
     ) -> Result<Vec<Info>> {
         loop {
-            let rows = self.db.read(|r| r.name_page(&scope.namespace, &self.name, after, PAGE))?;
-            let Some(last) = rows.last() else { return Ok(Vec::new()) };
-            after.clone_from(&last.key);
+            let Some(from) = after else { return Ok(Vec::new()) };
+            let rows = self.db.read(|r| r.name_page(&scope.namespace, &self.name, from, PAGE))?;
+            // Another look could show what was renamed since a second time.
+            *after = rows.last().filter(|_| rows.len() == PAGE).map(|last| last.key.clone());
             let page: Vec<Info> = rows
                 .into_iter()
                 .map(|row| (row.id, Info::from(row)))

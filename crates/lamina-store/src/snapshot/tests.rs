@@ -83,8 +83,22 @@ fn one_namespace_does_not_see_another() {
     b.prepare_now("k", "", none()).unwrap();
     b.remove_now("k").unwrap();
     a.stat_now("k").unwrap();
-    let page = engine.walk_page(b.scope(), &Filters::default(), &mut String::new()).unwrap();
+    let page = engine.walk_page(b.scope(), &Filters::default(), &mut Some(String::new())).unwrap();
     assert_eq!(page, []);
+}
+
+#[test]
+fn a_listing_of_one_page_shows_nothing_twice() {
+    let root = tempfile::tempdir().unwrap();
+    let (_db, engine) = open(root.path());
+    let h = engine.scoped(scope("a"));
+    h.prepare_now("a", "", none()).unwrap();
+    let mut after = Some(String::new());
+    let mut page = || engine.walk_page(h.scope(), &Filters::default(), &mut after).unwrap();
+    assert_eq!(page().len(), 1);
+    // What was shown is renamed to something behind it.
+    h.commit_now("b", "a", CommitOptions::default()).unwrap();
+    assert_eq!(page(), []);
 }
 
 #[test]
