@@ -2,237 +2,182 @@
 //! explained by some order of the operations that respects which ended before which began
 //! (linearizability, searched as Wing and Gong do), and at the end of a round rows and disk agree.
 //!
-//! A round is small, so that the search is; there are many. A failure prints the seed and the history.
+//! A round is small, so that the search is; there are many. Namespaces are explained one by one, as
+//! nothing of one shows in another. A failure prints the seed and the history.
 
-// Helpers of tests fail by panicking, as tests do.
-#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
+// Helpers of tests fail by panicking, as tests do; not every test uses all of a helper.
+#![allow(clippy::unwrap_used, clippy::panic, dead_code, unreachable_pub)]
 
+#[path = "model/client.rs"]
+mod client;
+#[path = "support/fake_driver.rs"]
+mod fake_driver;
 #[path = "support/random.rs"]
 mod random;
+#[path = "model/search.rs"]
+mod search;
+#[path = "model/spec.rs"]
+mod spec;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
+use std::time::Duration;
 
-use lamina_core::snapshot::{CommitOptions, Kind as Snap};
-use lamina_core::{Kind, Labels, Namespace, Result, Scope};
+use client::{Client, SPACES, random_op};
+use fake_driver::{Behaviour, FakeDriver};
+use lamina_core::Kind;
+use lamina_core::snapshot::Kind as Snap;
 use lamina_store::fsck::FsckOptions;
-use lamina_store::snapshot::Handle;
+use lamina_store::snapshot::Source;
 use lamina_store::{Durability, Options, Store};
 use random::Random;
+use search::{Event, explain};
+use spec::{Extra, LEASES, Model, Op, Told};
 
 const CLIENTS: usize = 4;
-const EACH: usize = 6;
+const EACH: usize = 8;
 const ROUNDS: u64 = 150;
-const KEYS: [&str; 4] = ["a", "b", "c", "d"];
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Op {
-    Prepare(usize, Option<usize>),
-    View(usize, Option<usize>),
-    Commit { name: usize, key: usize },
-    Remove(usize),
-    Stat(usize),
-    Mounts(usize),
+/// What all clients of a round share.
+struct Round {
+    store: Store,
+    name: String,
+    clock: AtomicU64,
+    together: Barrier,
 }
 
-/// What a client is told: nothing, a kind of snapshot with its parent, or an error's class.
-type Answer = std::result::Result<Option<(Snap, Option<usize>)>, Kind>;
-
-#[derive(Clone, Debug)]
-struct Event {
-    op: Op,
-    answer: Answer,
-    began: u64,
-    ended: u64,
-}
-
-/// The store as it is meant: keys with what they name.
-type Model = BTreeMap<usize, (Snap, Option<usize>)>;
-
-/// What the model answers, and what becomes of it.
-fn step(model: &Model, op: Op) -> (Answer, Model) {
-    let mut next = model.clone();
-    let answer = match op {
-        Op::Prepare(key, parent) | Op::View(key, parent) => {
-            let kind = if matches!(op, Op::Prepare(..)) { Snap::Active } else { Snap::View };
-            let below = parent.map(|parent| model.get(&parent).map(|(kind, _)| *kind));
-            if model.contains_key(&key) {
-                Err(Kind::AlreadyExists)
-            } else {
-                match below {
-                    Some(None) => Err(Kind::NotFound),
-                    Some(Some(kind)) if kind != Snap::Committed => Err(Kind::InvalidArgument),
-                    _ => {
-                        next.insert(key, (kind, parent));
-                        Ok(None)
-                    }
-                }
-            }
-        }
-        Op::Commit { name, key } => {
-            if model.contains_key(&name) {
-                Err(Kind::AlreadyExists)
-            } else {
-                match model.get(&key) {
-                    None => Err(Kind::NotFound),
-                    Some((kind, _)) if *kind != Snap::Active => Err(Kind::FailedPrecondition),
-                    Some((_, parent)) => {
-                        next.remove(&key);
-                        next.insert(name, (Snap::Committed, *parent));
-                        Ok(None)
-                    }
-                }
-            }
-        }
-        Op::Remove(key) => {
-            if !model.contains_key(&key) {
-                Err(Kind::NotFound)
-            } else if model.values().any(|(_, parent)| *parent == Some(key)) {
-                Err(Kind::FailedPrecondition)
-            } else {
-                next.remove(&key);
-                Ok(None)
-            }
-        }
-        Op::Stat(key) => model.get(&key).map(|found| Some(*found)).ok_or(Kind::NotFound),
-        Op::Mounts(key) => match model.get(&key) {
-            None => Err(Kind::NotFound),
-            Some((Snap::Committed, _)) => Err(Kind::FailedPrecondition),
-            Some(_) => Ok(None),
-        },
-    };
-    (answer, next)
-}
-
-/// Whether some order explains the history; the states it can end in, one of them, if so.
-fn explain(history: &[Event], start: &Model) -> Option<Model> {
-    let all = (1_u32 << history.len()) - 1;
-    let mut seen = HashSet::new();
-    let mut next = vec![(0_u32, start.clone())];
-    while let Some((done, model)) = next.pop() {
-        if done == all {
-            return Some(model);
-        }
-        if !seen.insert((done, format!("{model:?}"))) {
-            continue;
-        }
-        // What ended first among the rest bounds what can come now.
-        let open = || history.iter().enumerate().filter(|(n, _)| done & (1 << n) == 0);
-        let first_end = open().map(|(_, event)| event.ended).min().unwrap_or(u64::MAX);
-        for (n, event) in open().filter(|(_, event)| event.began < first_end) {
-            let (answer, after) = step(&model, event.op);
-            if answer == event.answer {
-                next.push((done | 1 << n, after));
-            }
-        }
+impl Round {
+    fn perform(&self, client: &Client, space: usize, op: Op) -> Event {
+        let began = self.clock.fetch_add(1, Ordering::SeqCst);
+        let answer = client.perform(space, op);
+        let ended = self.clock.fetch_add(1, Ordering::SeqCst);
+        Event { space, op, answer, began, ended }
     }
-    None
-}
 
-fn random_op(random: &mut Random) -> Op {
-    let key = random.below(KEYS.len());
-    let other = random.below(KEYS.len());
-    let parent = (random.below(3) > 0).then_some(other);
-    match random.below(12) {
-        0..=3 => Op::Prepare(key, parent),
-        4 => Op::View(key, parent),
-        5..=7 => Op::Commit { name: other, key },
-        8 | 9 => Op::Remove(key),
-        10 => Op::Stat(key),
-        _ => Op::Mounts(key),
+    fn client(&self, mut random: Random) -> Vec<Event> {
+        let client = Client::new(&self.store, &self.name);
+        self.together.wait();
+        let mut step = || {
+            let op = random_op(&mut random);
+            self.perform(&client, random.below(SPACES.len()), op)
+        };
+        (0..EACH).map(|_| step()).collect()
     }
 }
 
-fn perform(handle: &Handle, op: Op) -> Answer {
-    let parent = |parent: Option<usize>| parent.map_or("", |parent| KEYS[parent]);
-    let none = Labels::new;
-    fn said<T>(result: Result<T>) -> Answer {
-        result.map(|_| None).map_err(|error| error.kind())
-    }
-    match op {
-        Op::Prepare(key, on) => said(handle.prepare_now(KEYS[key], parent(on), none())),
-        Op::View(key, on) => said(handle.view_now(KEYS[key], parent(on), none())),
-        Op::Commit { name, key } => {
-            said(handle.commit_now(KEYS[name], KEYS[key], CommitOptions::default()))
-        }
-        Op::Remove(key) => said(handle.remove_now(KEYS[key])),
-        Op::Stat(key) => match handle.stat_now(KEYS[key]) {
-            Ok(info) => Ok(Some((info.kind, KEYS.iter().position(|name| *name == info.parent)))),
-            Err(error) => Err(error.kind()),
-        },
-        Op::Mounts(key) => said(handle.mounts_now(KEYS[key])),
-    }
-}
-
-fn round(handle: &Handle, seed: u64) -> Vec<Event> {
-    let clock = Arc::new(AtomicU64::new(0));
-    let together = Arc::new(Barrier::new(CLIENTS));
+/// What the clients of a round did at once, and then what one did with nobody else at work.
+fn round(store: &Store, name: &str, seed: u64) -> (Vec<Event>, Vec<Event>) {
+    let round = Arc::new(Round {
+        store: store.clone(),
+        name: name.to_owned(),
+        clock: AtomicU64::new(1),
+        together: Barrier::new(CLIENTS),
+    });
     let clients: Vec<_> = (0..CLIENTS as u64)
         .map(|client| {
-            let (handle, clock) = (handle.clone(), Arc::clone(&clock));
-            let together = Arc::clone(&together);
-            thread::spawn(move || {
-                let mut random = Random(seed.wrapping_mul(31).wrapping_add(client) | 1);
-                // The first numbers of small seeds are alike.
-                for _ in 0..3 {
-                    random.below(7);
-                }
-                together.wait();
-                (0..EACH)
-                    .map(|_| {
-                        let op = random_op(&mut random);
-                        let began = clock.fetch_add(1, Ordering::SeqCst);
-                        let answer = perform(&handle, op);
-                        let ended = clock.fetch_add(1, Ordering::SeqCst);
-                        Event { op, answer, began, ended }
-                    })
-                    .collect::<Vec<_>>()
-            })
+            // Spread far apart, as the first numbers of near seeds are alike.
+            let random = Random((seed * 8 + client).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+            let round = Arc::clone(&round);
+            thread::spawn(move || round.client(random))
         })
         .collect();
-    clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+    let at_once = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
+    let client = Client::new(store, name);
+    let mut alone = Vec::new();
+    let look = |alone: &mut Vec<Event>| {
+        for space in 0..SPACES.len() {
+            alone.push(round.perform(&client, space, Op::Walk));
+            let held = (0..LEASES.len()).map(Op::Held);
+            alone.extend(held.map(|op| round.perform(&client, space, op)));
+        }
+    };
+    look(&mut alone);
+    if seed.is_multiple_of(3) {
+        let collected = round.perform(&client, 0, Op::Collect);
+        alone.extend((0..SPACES.len()).map(|space| Event { space, ..collected.clone() }));
+        look(&mut alone);
+    }
+    (at_once, alone)
 }
 
-fn run(name: &str, first_seed: u64) {
-    let dir = tempfile::tempdir().unwrap();
-    let all = Options::new(dir.path().join("root"), dir.path().join("state"));
-    let store = Store::open(Options { durability: Durability::None, reserve: 0, ..all }).unwrap();
-    let scope = Scope::new(Namespace::new("model").unwrap());
-    let handle = store.snapshots(&scope, name).unwrap();
-    let mut model = Model::new();
-    for seed in first_seed..first_seed + ROUNDS {
-        let mut history = round(&handle, seed);
-        // A look at everything, when nobody changes anything any more, belongs to the history.
-        let looks = (0..KEYS.len()).map(Op::Stat).map(|op| Event {
-            op,
-            answer: perform(&handle, op),
-            began: u64::MAX - 1,
-            ended: u64::MAX,
-        });
-        history.extend(looks);
-        let after = explain(&history, &model);
-        history.sort_by_key(|event| event.began);
-        let Some(after) = after else {
-            let lines: Vec<String> = history.iter().map(|event| format!("{event:?}")).collect();
-            panic!("seed {seed}: no order explains this, from {model:?}:\n{}", lines.join("\n"));
-        };
-        model = after;
-        if seed % 50 == 0 {
-            store.engine(name).unwrap().reap().unwrap();
-            let report = store.fsck(FsckOptions::default()).unwrap();
-            assert_eq!(report.findings, [], "seed {seed}");
+/// What was seen to work, so that a run that shows nothing is noticed.
+#[derive(Debug, Default)]
+struct Seen(BTreeSet<String>);
+
+impl Seen {
+    fn note(&mut self, event: &Event) {
+        if event.answer.is_ok() {
+            let text = format!("{:?}", event.op);
+            let word = text.split(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
+            let rebase = matches!(event.op, Op::Commit { parent: Some(_), .. });
+            self.0.insert(if rebase { "Rebase".to_owned() } else { word.to_owned() });
         }
     }
-    store.engine(name).unwrap().reap().unwrap();
-    assert_eq!(store.fsck(FsckOptions::default()).unwrap().findings, []);
+}
+
+fn run(name: &str, snapshotters: Option<Vec<Source>>, first_seed: u64) {
+    let dir = tempfile::tempdir().unwrap();
+    let all = Options::new(dir.path().join("root"), dir.path().join("state"));
+    let mut options = Options { durability: Durability::None, reserve: 0, ..all };
+    options.snapshotters = snapshotters.unwrap_or(options.snapshotters);
+    let store = Store::open(options).unwrap();
+    let rebase = store.engine(name).unwrap().driver().capabilities().rebase;
+    let mut models = vec![Model { rebase, ..Model::default() }; SPACES.len()];
+    let mut seen = Seen::default();
+    for seed in first_seed..first_seed + ROUNDS {
+        let (at_once, alone) = round(&store, name, seed);
+        at_once.iter().for_each(|event| seen.note(event));
+        let (collections, at_once): (Vec<_>, Vec<_>) =
+            at_once.into_iter().partition(|event| event.op == Op::Collect);
+        assert!(collections.iter().all(|event| event.answer == Ok(Told::Done)), "{collections:?}");
+        let when: Vec<_> = collections.iter().map(|event| (event.began, event.ended)).collect();
+        for (space, model) in models.iter_mut().enumerate() {
+            let mut history: Vec<&Event> =
+                at_once.iter().chain(&alone).filter(|event| event.space == space).collect();
+            history.sort_by_key(|event| event.began);
+            let Some(after) = explain(&history, &when, model) else {
+                let lines: Vec<String> = history.iter().map(|e| format!("{e:?}")).collect();
+                let lines = lines.join("\n");
+                panic!(
+                    "seed {seed}: no order explains this, from {model:?}, collections {when:?}:\n{lines}"
+                );
+            };
+            *model = after;
+        }
+        if seed.is_multiple_of(50) {
+            check(&store, name);
+        }
+    }
+    let mut words = BTreeSet::from(
+        [
+            "Collect", "Commit", "Create", "Held", "Hold", "Lease", "LetGo", "Mounts", "Remove",
+            "Stat", "Towards", "Unlease", "Update", "Usage", "Walk",
+        ]
+        .map(str::to_owned),
+    );
+    // What cannot rebase may be told the parent that an active has already, or not.
+    if rebase || seen.0.contains("Rebase") {
+        words.insert("Rebase".to_owned());
+    }
+    assert_eq!(seen.0, words);
+    check(&store, name);
     store.close().unwrap();
+}
+
+/// Rows and disk agree, once the reaper has done its work.
+fn check(store: &Store, name: &str) {
+    let engine = store.engine(name).unwrap();
+    // A driver may be busy with each of them a few times.
+    let freed = (0..10).any(|_| engine.reap().unwrap().busy.is_empty());
+    assert!(freed, "files of removed snapshots stay busy");
+    assert_eq!(store.fsck(FsckOptions::default()).unwrap().findings, []);
 }
 
 #[test]
 fn the_native_snapshotter_is_linearizable() {
-    run("native", 1);
+    run("native", None, 1);
 }
 
 #[test]
@@ -241,19 +186,53 @@ fn the_overlay_snapshotter_is_linearizable() {
         eprintln!("SKIP the_overlay_snapshotter_is_linearizable: needs root");
         return;
     }
-    run("overlayfs", 10_000);
+    run("overlayfs", None, 10_000);
+}
+
+#[test]
+fn a_hostile_driver_is_linearizable() {
+    let behaviour = Behaviour { busy: 2, seal: Duration::from_millis(1) };
+    let fake = Source {
+        name: "fake".to_owned(),
+        root: None,
+        sync_remove: false,
+        open: Arc::new(move |root| Ok(FakeDriver::open(root, behaviour)?)),
+    };
+    run("fake", Some(vec![fake]), 20_000);
 }
 
 #[test]
 fn the_search_tells_right_from_wrong() {
-    let event = |op, answer, began, ended| Event { op, answer, began, ended };
-    let prepare = Op::Prepare(0, None);
+    let event = |op, answer, began, ended| Event { space: 0, op, answer, began, ended };
+    let explained = |history: &[Event], collections: &[(u64, u64)]| {
+        let history: Vec<&Event> = history.iter().collect();
+        explain(&history, collections, &Model::default()).is_some()
+    };
+    let extra = Extra { lease: None, mark: 1 };
+    let prepare = Op::Create { kind: Snap::Active, key: 0, parent: None, extra };
+    let done = || Ok(Told::Done);
     // Two creators of one key at once: one of them wins.
-    let fine = [event(prepare, Ok(None), 0, 3), event(prepare, Err(Kind::AlreadyExists), 1, 2)];
-    assert!(explain(&fine, &Model::new()).is_some());
-    let both = [event(prepare, Ok(None), 0, 3), event(prepare, Ok(None), 1, 2)];
-    assert!(explain(&both, &Model::new()).is_none());
+    let fine = [event(prepare, done(), 1, 4), event(prepare, Err(Kind::AlreadyExists), 2, 3)];
+    assert!(explained(&fine, &[]));
+    let both = [event(prepare, done(), 1, 4), event(prepare, done(), 2, 3)];
+    assert!(!explained(&both, &[]));
     // An answer that was true only before somebody else's call had ended.
-    let stale = [event(prepare, Ok(None), 0, 1), event(Op::Stat(0), Err(Kind::NotFound), 2, 3)];
-    assert!(explain(&stale, &Model::new()).is_none());
+    let gone = |began, ended| event(Op::Stat(0), Err(Kind::NotFound), began, ended);
+    let stale = [event(prepare, done(), 1, 2), gone(3, 4)];
+    assert!(!explained(&stale, &[]));
+    // A collection may have taken it, unless that had ended before, or something kept it.
+    assert!(explained(&stale, &[(2, 5)]));
+    assert!(!explained(&[event(prepare, done(), 3, 4), gone(5, 6)], &[(1, 2)]));
+    let held = [
+        event(Op::Lease(1), done(), 1, 2),
+        event(Op::Hold(1, 0), done(), 3, 4),
+        event(prepare, done(), 5, 6),
+        gone(7, 8),
+    ];
+    assert!(!explained(&held, &[(1, 9)]));
+    // With nobody else at work, a collection leaves nothing that is garbage.
+    let collected = event(Op::Collect, done(), 3, 4);
+    assert!(explained(&[event(prepare, done(), 1, 2), collected.clone(), gone(5, 6)], &[]));
+    let there = event(prepare, Err(Kind::AlreadyExists), 5, 6);
+    assert!(!explained(&[event(prepare, done(), 1, 2), collected, there], &[]));
 }
