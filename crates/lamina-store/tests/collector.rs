@@ -1,238 +1,25 @@
-//! The collector against reachability said plainly, with writers at work between its steps.
+//! The collector against reachability said plainly, with writers at work between its steps and, in
+//! the end, with writers that nobody stops.
 
 // Helpers of tests fail by panicking, as tests do.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 #[path = "support/random.rs"]
 mod random;
+#[path = "collector/world.rs"]
+mod world;
+#[path = "collector/writers.rs"]
+mod writers;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use lamina_core::content::{CommitOptions as Commit, WriteOptions};
 use lamina_core::image::DeleteOptions;
-use lamina_core::lease::{Resource, ResourceType};
-use lamina_core::snapshot::CommitOptions;
-use lamina_core::{
-    Any, Container, Descriptor, Digest, Host, Image, Labels, Namespace, Result, Scope,
-};
+use lamina_core::{Host, Labels};
 use lamina_store::fault::Steps;
-use lamina_store::{Durability, Options, Store};
 use random::Random;
-use tokio::runtime::Runtime;
-
-const BLOBS: usize = 12;
-const SNAPSHOTS: usize = 8;
-
-/// A thing that can be collected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Thing {
-    Blob(usize),
-    Snapshot(usize),
-}
-
-/// What keeps what, as the test made it.
-#[derive(Clone, Debug, Default)]
-struct World {
-    roots: BTreeSet<Thing>,
-    /// Kept by flat leases: labels are not followed from there.
-    flat: BTreeSet<Thing>,
-    labels: BTreeMap<Thing, BTreeSet<Thing>>,
-    parents: BTreeMap<usize, usize>,
-}
-
-impl World {
-    fn reachable(&self) -> BTreeSet<Thing> {
-        let mut full = self.roots.clone();
-        let mut flat = self.flat.clone();
-        loop {
-            let before = (full.len(), flat.len());
-            for thing in full.clone() {
-                full.extend(self.labels.get(&thing).into_iter().flatten());
-            }
-            for set in [&mut full, &mut flat] {
-                for thing in set.clone() {
-                    if let Thing::Snapshot(n) = thing
-                        && let Some(parent) = self.parents.get(&n)
-                    {
-                        set.insert(Thing::Snapshot(*parent));
-                    }
-                }
-            }
-            if before == (full.len(), flat.len()) {
-                full.extend(flat);
-                return full;
-            }
-        }
-    }
-}
-
-fn random_thing(random: &mut Random) -> Thing {
-    match random.below(BLOBS + SNAPSHOTS) {
-        n if n < BLOBS => Thing::Blob(n),
-        n => Thing::Snapshot(n - BLOBS),
-    }
-}
-
-fn bytes(n: usize) -> Vec<u8> {
-    format!("blob {n}").into_bytes()
-}
-
-fn digest(n: usize) -> Digest {
-    Digest::sha256(&bytes(n))
-}
-
-fn scope() -> Scope {
-    Scope::new(Namespace::new("gc").unwrap())
-}
-
-/// The label by which something keeps `thing`.
-fn reference(thing: Thing) -> (String, String) {
-    match thing {
-        Thing::Blob(n) => (format!("containerd.io/gc.ref.content.{n}"), digest(n).to_string()),
-        Thing::Snapshot(n) => {
-            (format!("containerd.io/gc.ref.snapshot.native/{n}"), format!("s{n}"))
-        }
-    }
-}
-
-fn resource(thing: Thing) -> Resource {
-    match thing {
-        Thing::Blob(n) => Resource { kind: ResourceType::Content, id: digest(n).to_string() },
-        Thing::Snapshot(n) => {
-            Resource { kind: ResourceType::Snapshot("native".into()), id: format!("s{n}") }
-        }
-    }
-}
-
-/// Calls from a thread that no runtime owns, as the collector's steps are.
-struct Client {
-    store: Store,
-    runtime: Runtime,
-}
-
-impl Client {
-    fn image(&self, name: &str, thing: usize, labels: Labels) -> Result<Image> {
-        let target = Descriptor::of("application/vnd.oci.image.manifest.v1+json", &bytes(thing));
-        let (created, updated) = Default::default();
-        let image = Image { name: name.into(), target, labels, created, updated };
-        self.runtime.block_on(self.store.images(&scope()).create(image))
-    }
-
-    fn hold(&self, lease: &str, thing: Thing) {
-        self.runtime.block_on(self.store.leases(&scope()).add(lease, resource(thing))).unwrap();
-    }
-
-    /// Makes `from` keep `to`.
-    fn refer(&self, from: Thing, to: Thing) -> Result<()> {
-        let (key, value) = reference(to);
-        let paths = [format!("labels.{key}")];
-        let labels = Labels::from([(key, value)]);
-        match from {
-            Thing::Blob(n) => {
-                let content = self.store.content_now(&scope());
-                let info = content.info_now(&digest(n))?;
-                let info = lamina_core::content::Info { labels, ..info };
-                content.update_now(info, &paths).map(drop)
-            }
-            Thing::Snapshot(n) => {
-                let handle = self.store.snapshots(&scope(), "native")?;
-                let info = handle.stat_now(&format!("s{n}"))?;
-                let info = lamina_core::snapshot::Info { labels, ..info };
-                let update = lamina_core::Snapshotter::update(&handle, info, &paths);
-                self.runtime.block_on(update).map(drop)
-            }
-        }
-    }
-
-    fn container(&self, id: &str, snapshot: usize) {
-        let (created, updated) = Default::default();
-        let container = Container {
-            id: id.into(),
-            labels: Labels::new(),
-            image: String::new(),
-            runtime: "r".into(),
-            runtime_options: None,
-            spec: Any { type_url: "spec".into(), value: Vec::new() },
-            snapshotter: "native".into(),
-            snapshot_key: format!("s{snapshot}"),
-            sandbox: String::new(),
-            extensions: BTreeMap::new(),
-            created,
-            updated,
-        };
-        self.runtime.block_on(self.store.containers(&scope()).create(container)).unwrap();
-    }
-
-    fn there(&self) -> BTreeSet<Thing> {
-        let content = self.store.content_now(&scope());
-        let handle = self.store.snapshots(&scope(), "native").unwrap();
-        let blobs = (0..BLOBS).filter(|n| content.info_now(&digest(*n)).is_ok()).map(Thing::Blob);
-        let snapshots = (0..SNAPSHOTS).filter(|n| handle.stat_now(&format!("s{n}")).is_ok());
-        blobs.chain(snapshots.map(Thing::Snapshot)).collect()
-    }
-}
-
-/// A store full of things, of which a random part is kept.
-fn fill(client: &Client, random: &mut Random) -> World {
-    let mut world = World::default();
-    let content = client.store.content_now(&scope());
-    let handle = client.store.snapshots(&scope(), "native").unwrap();
-    for n in 0..BLOBS {
-        let mut writer = content.writer_now(&format!("w{n}"), WriteOptions::default()).unwrap();
-        writer.write(&bytes(n)).unwrap();
-        writer.commit(Commit::default()).unwrap();
-    }
-    for n in 0..SNAPSHOTS {
-        let parent = (n > 0 && random.below(3) > 0).then(|| random.below(n));
-        let name = parent.map(|parent| format!("s{parent}")).unwrap_or_default();
-        handle.prepare_now("k", &name, Labels::new()).unwrap();
-        handle.commit_now(&format!("s{n}"), "k", CommitOptions::default()).unwrap();
-        world.parents.extend(parent.map(|parent| (n, parent)));
-    }
-    for _ in 0..random.below(14) {
-        let (from, to) = (random_thing(random), random_thing(random));
-        client.refer(from, to).unwrap();
-        world.labels.entry(from).or_default().insert(to);
-    }
-    for n in 0..random.below(3) {
-        let blob = random.below(BLOBS);
-        client.image(&format!("image{n}"), blob, Labels::new()).unwrap();
-        world.roots.insert(Thing::Blob(blob));
-    }
-    let past = Labels::from([("containerd.io/gc.expire".into(), "2001-01-01T00:00:00Z".into())]);
-    client.image("expired", random.below(BLOBS), past.clone()).unwrap();
-    for (lease, labels) in [
-        ("full", Labels::new()),
-        ("flat", Labels::from([("containerd.io/gc.flat".into(), "yes".into())])),
-        ("past", past),
-    ] {
-        let leases = client.store.leases(&scope());
-        client.runtime.block_on(leases.create(lease, labels)).unwrap();
-        for _ in 0..random.below(3) {
-            let thing = random_thing(random);
-            client.hold(lease, thing);
-            match lease {
-                "full" => drop(world.roots.insert(thing)),
-                "flat" => drop(world.flat.insert(thing)),
-                _ => {}
-            }
-        }
-    }
-    if random.below(2) == 0 {
-        let snapshot = random.below(SNAPSHOTS);
-        client.container("c", snapshot);
-        world.roots.insert(Thing::Snapshot(snapshot));
-    }
-    world
-}
-
-fn client(dir: &tempfile::TempDir, steps: Steps) -> Client {
-    let all = Options::new(dir.path().join("root"), dir.path().join("state"));
-    let options = Options { durability: Durability::None, reserve: 0, steps, ..all };
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    Client { store: Store::open(options).unwrap(), runtime }
-}
+use world::{Client, Thing, World, bytes, client, digest, fill, scope};
 
 #[test]
 fn exactly_what_is_reachable_stays() {
@@ -276,8 +63,7 @@ fn nothing_that_a_writer_makes_reachable_is_lost() {
         let client = client(&dir, steps);
         let mut random = Random(seed * 104_729);
         let before = fill(&client, &mut random);
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let inside = Client { store: client.store.clone(), runtime };
+        let inside = client.another();
         *writer.lock().unwrap() = Some((inside, random, before.clone()));
         client.store.collect().unwrap();
         let (_, _, after) = writer.lock().unwrap().take().unwrap();
@@ -308,7 +94,7 @@ fn write(client: &Client, random: &mut Random, world: &mut World) {
     }
     let thing = there[random.below(there.len())];
     let name = format!("new{}", random.below(1_000_000));
-    match (random.below(4), thing) {
+    match (random.below(6), thing) {
         (0, Thing::Blob(n)) => {
             client.image(&name, n, Labels::new()).unwrap();
             world.roots.insert(thing);
@@ -325,9 +111,16 @@ fn write(client: &Client, random: &mut Random, world: &mut World) {
             client.hold("flat", thing);
             world.flat.insert(thing);
         }
-        _ => {
+        (3, _) => {
+            client.root(thing, true).unwrap();
+            world.roots.insert(thing);
+        }
+        (way, _) => {
             let from = there[random.below(there.len())];
-            client.refer(from, thing).unwrap();
+            match way {
+                4 => client.refer(from, thing).unwrap(),
+                _ => client.refer_back(from, thing).unwrap(),
+            }
             world.labels.entry(from).or_default().insert(thing);
         }
     }
