@@ -64,6 +64,18 @@ const FOREIGN: &[Foreign] = &[
         says: "the domain crates know nothing of the wire",
     },
     Foreign {
+        prefixes: &[
+            "containerd",
+            "protox",
+            "prost-build",
+            "prost-reflect",
+            "tonic-build",
+            "tonic-prost-build",
+        ],
+        barred: Barred::FromAllBut(&["lamina-api"]),
+        says: "only lamina-api makes code from descriptions of the wire",
+    },
+    Foreign {
         prefixes: &["rusqlite", "libsqlite3", "sqlx", "diesel"],
         barred: Barred::FromAllBut(&["lamina-store"]),
         says: "only lamina-store speaks to the database",

@@ -59,6 +59,8 @@ const WORDS: &[(&str, &str, &str, &[usize])] = &[
         "#[cfg(test)]\nmod t { fn f() { std::env::args() } }",
         &[],
     ),
+    ("environment", "crates/lamina-api/build.rs", "std::env::var_os(\"OUT_DIR\")", &[]),
+    ("environment", "crates/lamina-api/src/a.rs", "std::env::var_os(\"OUT_DIR\")", &[1]),
     ("environment", "crates/lamina-core/tests/a.rs", "std::env::temp_dir()", &[]),
     ("environment", "crates/lamina-store/src/a.rs", "command.current_dir(root)", &[]),
     (
@@ -199,6 +201,8 @@ fn foreign_crates_stay_in_their_layer() {
         ("lamina-sys", "rustix", 0),
         ("lamina-sys", "prost-types", 1),
         ("lamina-server", "tonic", 0),
+        ("lamina-server", "tonic-prost-build", 1),
+        ("lamina-api", "tonic-prost-build", 0),
     ] {
         let found = manifest_errors("foreign-crates", name, &rest(dependency));
         assert_eq!(found.len(), expected, "{name} -> {dependency}");
