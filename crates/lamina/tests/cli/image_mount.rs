@@ -4,7 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use lamina_core::Platform;
+use lamina_core::container::{Any, Container};
+use lamina_core::{Host as _, Labels, Namespace, Platform, Scope};
+use lamina_store::{Options, Store};
 use lamina_testkit::image::{Flavor, ImageBuilder};
 use lamina_testkit::registry::TestRegistry;
 use lamina_testkit::tar::{Entry, TarBuilder};
@@ -139,4 +141,42 @@ fn prune_takes_nameless_images_and_with_all_every_one() {
     assert_eq!(env.ok(&["image", "prune", "--all"]), format!("{pinned}\n"));
     assert_eq!(env.ok(&["content", "ls", "-q"]), "", "what they held is freed");
     assert_eq!(env.ok(&["image", "prune", "--all"]), "");
+}
+
+#[test]
+fn prune_leaves_what_containers_use() {
+    let env = TestEnvironment::new();
+    let reference = packed(&env, "1");
+    let now = jiff::Timestamp::now();
+    let container = Container {
+        id: "c".to_owned(),
+        labels: Labels::new(),
+        image: reference.clone(),
+        runtime: "io.containerd.runc.v2".to_owned(),
+        runtime_options: None,
+        spec: Any { type_url: "spec".to_owned(), value: b"{}".to_vec() },
+        snapshotter: String::new(),
+        snapshot_key: String::new(),
+        sandbox: String::new(),
+        extensions: [].into(),
+        created: now,
+        updated: now,
+    };
+    // What a client of Docker or nerdctl does and the command line has no words for.
+    let store = Store::open(Options::new(env.root(), env.temp().join("state"))).unwrap();
+    let scope = Scope::new(Namespace::new("default").unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        store.containers(&scope).create(container).await.unwrap();
+        let images = store.images(&scope);
+        let mut image = images.get(&reference).await.unwrap();
+        image.name = format!("moby-dangling@{}", image.target.digest);
+        images.create(image).await.unwrap();
+    });
+    store.close().unwrap();
+    drop(store);
+    let pruned = env.ok(&["image", "prune"]);
+    assert!(pruned.starts_with("moby-dangling@sha256:") && pruned.lines().count() == 1, "{pruned}");
+    assert_eq!(env.ok(&["image", "prune", "--all"]), "", "a container uses it");
+    assert_eq!(env.ok(&["image", "ls", "-q"]), format!("{reference}\n"));
 }
