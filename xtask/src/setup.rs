@@ -41,6 +41,11 @@ pub(crate) const PACKAGES: &[Package] = &[
         why: "privileged tests: ext4 on a loop device",
     },
     Package {
+        name: "fuse2fs",
+        programs: &["fuse2fs"],
+        why: "privileged tests: a FUSE file system that does not tell what its entries are",
+    },
+    Package {
         name: "xfsprogs",
         programs: &["mkfs.xfs"],
         why: "privileged tests: xfs on a loop device",

@@ -77,7 +77,7 @@ impl Drop for Mounted {
     }
 }
 
-fn run<'a>(program: &str, args: impl Iterator<Item = &'a OsStr>) -> Result<(), String> {
+pub(crate) fn run<'a>(program: &str, args: impl Iterator<Item = &'a OsStr>) -> Result<(), String> {
     let output =
         Command::new(program).args(args).output().map_err(|error| format!("{program}: {error}"))?;
     if output.status.success() {

@@ -2,7 +2,7 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 
 use lamina_core::labels::{SNAPSHOT_GID_MAP, SNAPSHOT_UID_MAP};
-use lamina_testkit::disk::Disk;
+use lamina_testkit::env::unknown_dtype::{UnknownFuse, unknown_dtype};
 use lamina_testkit::or_skip;
 use tempfile::TempDir;
 
@@ -229,15 +229,24 @@ fn privileged_layers_belong_to_whom_they_should() {
     assert_eq!(owner(4), (1000, 5));
 }
 
-#[test]
-fn privileged_a_file_system_without_entry_types_is_refused() {
-    let test = "privileged_a_file_system_without_entry_types_is_refused";
-    let disk = or_skip!(test, Disk::new("ext4", 32 << 20, &["-O", "^filetype"]));
-    let root = disk.path().join("root");
+fn refused_for_entry_types(dir: &Path) {
+    let root = dir.join("root");
     let error = Overlay::open(&root, &Config::default()).unwrap_err();
     assert_eq!(error.kind(), lamina_core::Kind::FailedPrecondition);
     assert!(error.message().contains(root.to_str().unwrap()), "{error}");
     assert!(error.message().contains("d_type"), "{error}");
+}
+
+#[test]
+fn privileged_ext4_without_entry_types_is_refused() {
+    let disk = or_skip!("privileged_ext4_without_entry_types_is_refused", unknown_dtype());
+    refused_for_entry_types(disk.path());
+}
+
+#[test]
+fn privileged_fuse_without_entry_types_is_refused() {
+    let fuse = or_skip!("privileged_fuse_without_entry_types_is_refused", UnknownFuse::new());
+    refused_for_entry_types(fuse.path());
 }
 
 #[test]
