@@ -97,14 +97,26 @@ pub fn rename(
     rename_with(dir, name.as_ref(), new_dir, new.as_ref(), RenameFlags::empty())
 }
 
-/// `renameat2(RENAME_NOREPLACE)`: `EEXIST` if the new name is taken.
+/// `renameat2(RENAME_NOREPLACE)`: `EEXIST` if the new name is taken. A file system that cannot tell
+/// (`EINVAL`: FUSE servers of libfuse 2, some network ones) is asked whether the name is free and
+/// then renames; there, nobody else may make that name meanwhile.
 pub fn rename_noreplace(
     dir: impl AsFd,
     name: impl AsRef<OsStr>,
     new_dir: impl AsFd,
     new: impl AsRef<OsStr>,
 ) -> Result<()> {
-    rename_with(dir, name.as_ref(), new_dir, new.as_ref(), RenameFlags::NOREPLACE)
+    let (name, new) = (name.as_ref(), new.as_ref());
+    match rename_with(&dir, name, &new_dir, new, RenameFlags::NOREPLACE) {
+        Err(error) if error.errno() == Errno::INVAL => {
+            match rustix::fs::statat(&new_dir, new, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(_) => Err(SysError::new("renameat", Errno::EXIST).on(new)),
+                Err(Errno::NOENT) => rename(dir, name, new_dir, new),
+                Err(errno) => Err(SysError::new("fstatat", errno).on(new)),
+            }
+        }
+        result => result,
+    }
 }
 
 /// `renameat2(RENAME_EXCHANGE)`: two existing entries change places at once.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use lamina_core::Kind as ErrorKind;
 use lamina_core::snapshot::Kind;
 use lamina_testkit::disk::Disk;
+use lamina_testkit::env::unknown_dtype::{UnknownFuse, unknown_dtype};
 use lamina_testkit::or_skip;
 
 use super::testing::{commit, layer, make, snapshot, stage};
@@ -123,6 +124,20 @@ fn privileged_all_live_on_btrfs() {
     for builtin in BUILTIN {
         lives(builtin.name, disk.path());
     }
+}
+
+#[test]
+fn privileged_native_lives_on_ext4_without_entry_types() {
+    let test = "privileged_native_lives_on_ext4_without_entry_types";
+    let disk = or_skip!(test, unknown_dtype());
+    lives("native", disk.path());
+}
+
+#[test]
+fn privileged_native_lives_on_fuse_without_entry_types() {
+    let test = "privileged_native_lives_on_fuse_without_entry_types";
+    let fuse = or_skip!(test, UnknownFuse::new());
+    lives("native", fuse.path());
 }
 
 #[test]
