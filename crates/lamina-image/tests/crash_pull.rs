@@ -1,0 +1,209 @@
+//! Whole pulls, given up at any point: after a start fsck finds nothing and no record names half an image, and the same pull succeeds.
+
+// Helpers of tests fail by panicking, as tests do.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::future::poll_fn;
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use lamina_core::oci::Limits;
+use lamina_core::platform::Matcher;
+use lamina_core::{
+    Digest, Filters, Host as _, Labels, Namespace, Platform, Reference, Result, Scope,
+};
+use lamina_image::pull::{Flights, Platforms, Pull, Pulled, Silent};
+use lamina_image::registry::{Anonymous, Config, Registry};
+use lamina_store::fsck::FsckOptions;
+use lamina_store::{Options, Store};
+use lamina_testkit::image::{Compression, Flavor, Image, ImageBuilder};
+use lamina_testkit::registry::{Fault, On, TestRegistry};
+use lamina_testkit::tar::{Entry, TarBuilder};
+use lamina_testkit::tree::Tree;
+use tokio::runtime::{Builder, Runtime};
+
+const REPOSITORY: &str = "library/app";
+/// The record's name.
+const NAME: &str = "registry.example/library/app:1";
+
+fn scope() -> Scope {
+    Scope::new(Namespace::new("default").unwrap())
+}
+
+fn amd64() -> Platform {
+    Platform::parse("linux/amd64").unwrap()
+}
+
+/// Three layers; the second takes something of the first away.
+fn image() -> Image {
+    let archive = |entries: Vec<Entry>| TarBuilder::archive(entries);
+    ImageBuilder::new(Flavor::Oci)
+        .platform(amd64())
+        .layer(archive(vec![
+            Entry::dir("etc"),
+            Entry::file("etc/one", "1"),
+            Entry::file("etc/gone", "x"),
+        ]))
+        .layer_as(
+            archive(vec![
+                Entry::dir("etc"),
+                Entry::whiteout("etc/gone"),
+                Entry::file("etc/two", "2"),
+            ]),
+            Compression::Zstd,
+        )
+        .layer_as(archive(vec![Entry::symlink("three", "etc/one")]), Compression::None)
+        .build()
+}
+
+/// A registry that serves [`image`].
+fn serve() -> TestRegistry {
+    let registry = TestRegistry::start();
+    registry.push(REPOSITORY, "1", &image());
+    registry
+}
+
+fn open(dir: &Path) -> Result<Store> {
+    let all = Options::new(dir.join("root"), dir.join("state"));
+    // A child that another test forks holds our lock until it runs its program.
+    Store::open(Options { reserve: 0, wait: Duration::from_secs(20), ..all })
+}
+
+fn quiet(dir: &Path) -> Store {
+    open(dir).unwrap_or_else(|e| panic!("open: {}", e.chain()))
+}
+
+/// One blocking thread and one download at a time: every run reaches the same steps.
+fn in_order() -> Runtime {
+    Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap()
+}
+
+async fn pull(registry: &TestRegistry, store: &Store, snapshotter: &str) -> Result<Pulled> {
+    let reference = Reference::parse(&format!("{}/{REPOSITORY}:1", registry.host()))?;
+    let client = Registry::new(Config { plain_http: true, ..Config::default() })?;
+    let pull = Pull {
+        repository: client.repository(&reference, Arc::new(Anonymous)).await?,
+        name: NAME.to_owned(),
+        host: Arc::new(store.clone()),
+        scope: scope(),
+        platforms: Platforms::Best(Matcher::only(&amd64())),
+        snapshotter: Some(snapshotter.to_owned()),
+        labels: Labels::new(),
+        downloads: 1,
+        limits: Limits::STANDARD,
+        progress: Arc::new(Silent),
+    };
+    pull.run(&Flights::new()).await
+}
+
+/// fsck finds nothing, and an image that is listed is whole.
+fn sound(store: &Store, snapshotter: &str, after: &str) {
+    store.engine(snapshotter).unwrap().reap().unwrap();
+    let report = store.fsck(FsckOptions { verify_blobs: true, repair: false }).unwrap();
+    assert_eq!(report.findings, [], "after {after}");
+    let images = in_order().block_on(store.images(&scope()).list(Filters::default())).unwrap();
+    if !images.is_empty() {
+        assert_eq!(images[0].target.digest, image().root.digest, "after {after}");
+        let content = store.content_now(&scope());
+        for digest in image().content.keys() {
+            content.info_now(digest).unwrap_or_else(|e| panic!("after {after}: {}", e.chain()));
+        }
+    }
+}
+
+/// The tree that the image unpacked to.
+fn tree(store: &Store, snapshotter: &str, top: &Digest) -> Tree {
+    let snapshots = store.snapshots(&scope(), snapshotter).unwrap();
+    let mounts = snapshots.view_now("look", top.as_str(), Labels::new()).unwrap();
+    let tree = Tree::read(&mounts[0].source);
+    snapshots.remove_now("look").unwrap();
+    assert_eq!(tree.paths(), ["etc", "etc/one", "etc/two", "three"]);
+    tree.without_root()
+}
+
+/// The same pull succeeds, gives the whole tree, and leaves no lease, ingest or garbage.
+fn recovers(dir: &Path, registry: &TestRegistry, snapshotter: &str, after: &str) -> Tree {
+    let store = quiet(dir);
+    sound(&store, snapshotter, after);
+    let runtime = in_order();
+    let pulled = runtime.block_on(pull(registry, &store, snapshotter));
+    let pulled = pulled.unwrap_or_else(|e| panic!("the pull after {after}: {}", e.chain()));
+    let found = tree(&store, snapshotter, &pulled.unpacked[0]);
+    let leases = runtime.block_on(store.leases(&scope()).list(Filters::default())).unwrap();
+    assert_eq!(leases, [], "after {after}");
+    store.collect().unwrap();
+    let ingests = store.content_now(&scope()).statuses_now(&Filters::default()).unwrap();
+    assert_eq!(ingests, [], "after {after}");
+    let kept = tree(&store, snapshotter, &pulled.unpacked[0]);
+    found.assert_same(&kept, "after a collection");
+    sound(&store, snapshotter, &format!("{after} and the same pull again"));
+    found
+}
+
+/// The tree of a pull that nothing happens to.
+fn whole(registry: &TestRegistry, snapshotter: &str) -> Tree {
+    let dir = tempfile::tempdir().unwrap();
+    recovers(dir.path(), registry, snapshotter, "nothing")
+}
+
+/// The registry falls silent before and within everything it is asked for, and the caller leaves.
+#[test]
+fn a_caller_may_leave_a_silent_registry() {
+    let image = image();
+    let mut points = vec![("the tag".to_owned(), On::manifests(), Fault::Hang)];
+    for (digest, content) in &image.content {
+        let half = content.bytes.len().div_ceil(2);
+        points.push((format!("before {digest}"), On::digest(digest), Fault::Hang));
+        let slow = Fault::Slow(half, Duration::from_millis(500));
+        points.push((format!("in {digest}"), On::digest(digest), slow));
+    }
+    for (point, on, fault) in points {
+        let (dir, registry) = (tempfile::tempdir().unwrap(), serve());
+        registry.fault(on, fault);
+        let store = quiet(dir.path());
+        let left = in_order().block_on(async {
+            tokio::time::timeout(Duration::from_millis(800), pull(&registry, &store, "native"))
+                .await
+        });
+        assert!(left.is_err(), "{point}: the registry was not silent");
+        drop(store);
+        registry.clear_faults();
+        let found = recovers(dir.path(), &registry, "native", &point);
+        whole(&registry, "native").assert_same(&found, &point);
+    }
+}
+
+/// The future is dropped after so many polls: at points spread over the whole pull.
+#[test]
+fn a_pull_may_be_dropped_at_any_await() {
+    let registry = serve();
+    let whole = whole(&registry, "native");
+    let polls = AtomicUsize::new(0);
+    let run = |dir: &Path, most: usize| {
+        let store = quiet(dir);
+        polls.store(0, Ordering::Relaxed);
+        in_order().block_on(async {
+            let mut pull = pin!(pull(&registry, &store, "native"));
+            poll_fn(|context| match polls.fetch_add(1, Ordering::Relaxed) {
+                n if n == most => Poll::Ready(None),
+                _ => pull.as_mut().poll(context).map(Some),
+            })
+            .await
+        })
+    };
+    let dir = tempfile::tempdir().unwrap();
+    run(dir.path(), usize::MAX).unwrap().unwrap();
+    let all = polls.load(Ordering::Relaxed);
+    let mut dropped = 0;
+    for most in (1..all).step_by(all.div_ceil(25).max(1)) {
+        let dir = tempfile::tempdir().unwrap();
+        dropped += usize::from(run(dir.path(), most).is_none());
+        let after = format!("{most} of {all} polls");
+        whole.assert_same(&recovers(dir.path(), &registry, "native", &after), &after);
+    }
+    assert!(dropped >= 10, "only {dropped} of {all} polls were points to drop it at");
+}
