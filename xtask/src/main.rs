@@ -5,6 +5,7 @@
 //! installs Debian packages, [`ui`] colours output. Nothing here is shipped.
 
 mod bench;
+mod demo;
 mod process;
 mod repo;
 mod setup;
@@ -34,6 +35,12 @@ const COMMANDS: &[Command] = &[
         args: "[--tier TIER]... [--no-install]",
         about: "set the machine up, then run every tier of tests (or only the named ones)",
         run: test::run,
+    },
+    Command {
+        name: "demo",
+        args: "",
+        about: "make an image of Debian's packages, pull it, and walk through its snapshots",
+        run: demo::run,
     },
     Command {
         name: "tidy",
