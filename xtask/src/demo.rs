@@ -54,7 +54,7 @@ pub(crate) fn run(repo: &Repo, args: &[String]) -> Result<ExitCode> {
     let layers = image::layers(&place.join("image"))?;
     let registry = registry::Registry::start(&built.join("examples/serve_image"), &layers)?;
     walk::walk(&place, &built.join("lamina"), registry.host())?;
-    registry.stop()?;
+    drop(registry);
     place.remove()?;
     println!("\nThat was all. Nothing of it is left on this machine.");
     Ok(ExitCode::SUCCESS)

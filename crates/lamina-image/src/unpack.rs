@@ -1,20 +1,14 @@
 //! Unpacking: snapshots of an image whose blobs are here already.
 
-use std::time::Duration;
-
-use jiff::Timestamp;
 use lamina_core::image::Image;
-use lamina_core::labels::{GC_EXPIRE, SNAPSHOT_DIFF_ID, SNAPSHOT_PARENT_CHAIN_ID, SNAPSHOT_REF};
+use lamina_core::labels::{SNAPSHOT_DIFF_ID, SNAPSHOT_PARENT_CHAIN_ID, SNAPSHOT_REF};
 use lamina_core::layer::{Layer, LayerStore};
 use lamina_core::oci::{ImageConfig, Manifest};
 use lamina_core::platform::Matcher;
 use lamina_core::{Digest, Error, Host, Labels, Result, Scope};
 
 use crate::contents::{Contents, Part};
-use crate::pull::note_unpacked;
-
-/// How long what was unpacked is held after a process that died over it.
-const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
+use crate::pull::{for_a_day, note_unpacked};
 
 /// Unpacks the platforms of `image` whose manifests are here, or the one that fits `platform` best,
 /// and returns the chain ID of the topmost layer of each. Layers that are unpacked need no blob. The
@@ -32,8 +26,8 @@ pub async fn unpack(
 ) -> Result<Vec<Digest>> {
     let failed = |e: Error| e.context(format!("unpack {} into {snapshotter}", image.name));
     let leases = host.leases(scope);
-    let until = Timestamp::now() + KEEP;
-    let labels = Labels::from([(GC_EXPIRE.to_owned(), until.to_string())]);
+    // It ends by itself after a process that died over it.
+    let labels = Labels::from([for_a_day()]);
     let lease = leases.create("", labels).await?.id;
     let held = scope.clone().with_lease(&lease);
     let unpacked = unpack_held(host, &held, snapshotter, image, platform).await;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::{process, ui};
 
@@ -72,8 +72,5 @@ fn archive(dir: &Path, root: &Path) -> Result<PathBuf> {
     let mut pack = Command::new("tar");
     pack.args(["--create", "--numeric-owner", "--xattrs", "--file"]).arg(&tar);
     process::ask(pack.arg("--directory").arg(root).arg("."))?;
-    if std::fs::metadata(&tar)?.len() == 0 {
-        bail!("{} is empty", tar.display());
-    }
     Ok(tar)
 }

@@ -36,12 +36,6 @@ impl Registry {
     pub(super) fn host(&self) -> &str {
         &self.host
     }
-
-    pub(super) fn stop(mut self) -> Result<()> {
-        drop(self.child.stdin.take());
-        self.child.wait()?;
-        Ok(())
-    }
 }
 
 impl Drop for Registry {

@@ -13,6 +13,12 @@ use lamina_core::{Filters, Labels, LeaseStore, Result};
 const FOR: &str = "lamina.dev/pull";
 const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The label of a lease that ends a day from now, should nobody end it before.
+pub(crate) fn for_a_day() -> (String, String) {
+    let until = Timestamp::now() + KEEP;
+    (GC_EXPIRE.to_owned(), until.to_string())
+}
+
 /// The leases of pulls that are under way in this process.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Active(Arc<Mutex<HashSet<String>>>);
@@ -34,11 +40,7 @@ impl PullLease {
         name: &str,
         active: &Active,
     ) -> Result<PullLease> {
-        let until = Timestamp::now() + KEEP;
-        let labels = Labels::from([
-            (FOR.to_owned(), name.to_owned()),
-            (GC_EXPIRE.to_owned(), until.to_string()),
-        ]);
+        let labels = Labels::from([(FOR.to_owned(), name.to_owned()), for_a_day()]);
         let id = leases.create("", labels).await?.id;
         active.lock().insert(id.clone());
         let lease = PullLease { id, name: name.to_owned(), leases, active: active.clone() };

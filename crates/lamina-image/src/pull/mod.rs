@@ -33,6 +33,7 @@ use documents::Documents;
 pub(crate) use documents::note_unpacked;
 use layers::Layers;
 use lease::PullLease;
+pub(crate) use lease::for_a_day;
 
 /// What to pull and into where.
 #[derive(Clone, Debug)]

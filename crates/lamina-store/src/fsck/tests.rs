@@ -3,15 +3,14 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
 use lamina_core::content::{CommitOptions as Commit, WriteOptions};
 use lamina_core::snapshot::CommitOptions;
-use lamina_core::{Digest, Labels, Namespace, Scope};
+use lamina_core::{Digest, Labels};
 
 use super::*;
-use crate::fault::Steps;
 use crate::snapshot::Layer;
+use crate::testing::{Rig, scope};
 use crate::{Options, Store};
 
 const BYTES: &[u8] = b"what the blob is";
@@ -22,10 +21,6 @@ fn options(root: &Path) -> Options {
 
 fn open(root: &Path) -> Store {
     Store::open(options(root)).unwrap()
-}
-
-fn scope() -> Scope {
-    Scope::new(Namespace::new("a").unwrap())
 }
 
 /// A blob, a half-written ingest, two verified layers one on the other, an active on top.
@@ -166,43 +161,24 @@ fn looking_leaves_the_file_of_an_ingest_as_it_is() {
     assert_eq!(changed(&before), changed(&after));
 }
 
-/// A store on which `act` runs once, when a step is reached.
-fn interrupted(
-    root: &Path,
-    at: &'static str,
-    act: impl Fn(&Store) + Send + Sync + 'static,
-) -> (Store, Arc<Mutex<Option<Store>>>) {
-    let acting: Arc<Mutex<Option<Store>>> = Arc::default();
-    let slot = Arc::clone(&acting);
-    let steps = Steps::watched(Arc::new(move |step: &'static str| {
-        if step == at {
-            let store = slot.lock().unwrap().take();
-            store.iter().for_each(&act);
-        }
-        Ok(())
-    }));
-    let store = Store::open(Options { steps, ..options(root) }).unwrap();
-    *acting.lock().unwrap() = Some(store.clone());
-    (store, acting)
-}
-
 /// Repairs while an ingest is at that step, and lets it go on.
 fn repaired_at(step: &'static str) {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, acting) = interrupted(dir.path(), step, move |store| {
+    let rig = Rig::new();
+    let store = rig.store.clone();
+    rig.at(step, move || {
         let found = store.fsck(MEND).unwrap().findings;
         assert_eq!(found, [], "an ingest at {step}");
         // As when the directory had been found just before the ingest was begun.
         let ingest = Digest::sha256(b"a/busy");
         assert!(!store.blobs().drop_stray_ingest(ingest.hex()).unwrap());
     });
-    let content = store.content_now(&scope());
+    let content = rig.store.content_now(&scope());
     let mut writer = content.writer_now("busy", WriteOptions::default()).unwrap();
     writer.write(BYTES).unwrap();
     let blob = writer.commit(Commit::default()).unwrap();
-    assert!(acting.lock().unwrap().is_none(), "{step} was not reached");
+    rig.has_acted();
     assert_eq!(blob, Digest::sha256(BYTES));
-    assert_eq!(store.fsck(LOOK).unwrap().findings, []);
+    assert_eq!(rig.store.fsck(LOOK).unwrap().findings, []);
 }
 
 #[test]
