@@ -39,6 +39,8 @@ use spec::{Extra, LEASES, Model, Op, Told};
 const CLIENTS: usize = 4;
 const EACH: usize = 8;
 const ROUNDS: u64 = 150;
+/// How many rounds there are at most, for those that wait to see every operation succeed.
+const LONGEST: u64 = 8 * ROUNDS;
 
 /// What all clients of a round share.
 struct Round {
@@ -126,7 +128,21 @@ fn run(name: &str, snapshotters: Option<Vec<Source>>, first_seed: u64) {
     let rebase = store.engine(name).unwrap().driver().capabilities().rebase;
     let mut models = vec![Model { rebase, ..Model::default() }; SPACES.len()];
     let mut seen = Seen::default();
-    for seed in first_seed..first_seed + ROUNDS {
+    let mut expected = BTreeSet::from(
+        [
+            "Collect", "Commit", "Create", "Held", "Hold", "Lease", "LetGo", "Mounts", "Remove",
+            "Stat", "Towards", "Unlease", "Update", "Usage", "Walk",
+        ]
+        .map(str::to_owned),
+    );
+    if rebase {
+        expected.insert("Rebase".to_owned());
+    }
+    for seed in first_seed..first_seed + LONGEST {
+        // What succeeds is luck: a client needs what others have just made.
+        if seed >= first_seed + ROUNDS && seen.0.is_superset(&expected) {
+            break;
+        }
         let (at_once, alone) = round(&store, name, seed);
         at_once.iter().for_each(|event| seen.note(event));
         let (collections, at_once): (Vec<_>, Vec<_>) =
@@ -150,18 +166,8 @@ fn run(name: &str, snapshotters: Option<Vec<Source>>, first_seed: u64) {
             check(&store, name);
         }
     }
-    let mut words = BTreeSet::from(
-        [
-            "Collect", "Commit", "Create", "Held", "Hold", "Lease", "LetGo", "Mounts", "Remove",
-            "Stat", "Towards", "Unlease", "Update", "Usage", "Walk",
-        ]
-        .map(str::to_owned),
-    );
-    // What cannot rebase may be told the parent that an active has already, or not.
-    if rebase || seen.0.contains("Rebase") {
-        words.insert("Rebase".to_owned());
-    }
-    assert_eq!(seen.0, words);
+    // What cannot rebase may still be told the parent that an active has already.
+    assert_eq!(expected.difference(&seen.0).collect::<Vec<_>>(), Vec::<&String>::new());
     check(&store, name);
     store.close().unwrap();
 }
