@@ -1,6 +1,6 @@
 //! What an image consists of, as far as its documents are here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use lamina_core::oci::{Document, ImageConfig, Limits, Manifest};
 use lamina_core::platform::Matcher;
@@ -52,7 +52,11 @@ impl Contents {
     pub async fn of(content: &dyn ContentStore, target: &Descriptor) -> Result<Contents> {
         let mut contents = Contents::default();
         let mut next = vec![(target.clone(), 0)];
+        let mut seen = HashSet::new();
         while let Some((descriptor, depth)) = next.pop() {
+            if !seen.insert(descriptor.digest.clone()) {
+                continue;
+            }
             if !contents.note(content, &descriptor).await? {
                 continue;
             }

@@ -16,6 +16,7 @@ use lamina_core::{
 
 use crate::content;
 use crate::db::{self, Db};
+use crate::diff::apply::Limits;
 use crate::durability::Durability;
 use crate::fault::Steps;
 use crate::fsck::{self, FsckOptions, Report};
@@ -41,8 +42,10 @@ pub struct Options {
     pub durability: Durability,
     /// Whether namespaces share blobs and verified layers.
     pub sharing: content::Sharing,
-    /// Bytes of the file system that writers of content leave free.
+    /// Bytes of the file system that writers of content and layers being unpacked leave free.
     pub reserve: u64,
+    /// How much one layer may have. Its `free_bytes` count if they are more than `reserve`.
+    pub limits: Limits,
     /// The snapshotters that may be opened.
     pub snapshotters: Vec<Source>,
     /// How long to wait while another process owns the root.
@@ -62,6 +65,7 @@ impl Options {
             durability: Durability::Full,
             sharing: content::Sharing::Shared,
             reserve: content::RESERVE,
+            limits: Limits::default(),
             snapshotters: snapshot::drivers::all(&snapshot::drivers::Config::default()),
             wait: Duration::ZERO,
             events: Arc::new(NoEvents),
@@ -298,7 +302,9 @@ impl Host for Store {
 
     fn layers(&self, scope: &Scope, name: &str) -> Result<Arc<dyn LayerStore>> {
         let (snapshots, content) = (self.snapshots(scope, name)?, self.content_now(scope));
-        Ok(Arc::new(Layers::new(snapshots, content, self.0.temp.clone())))
+        let Options { reserve, limits, .. } = &self.0.options;
+        let limits = Limits { free_bytes: limits.free_bytes.max(*reserve), ..limits.clone() };
+        Ok(Arc::new(Layers::new(snapshots, content, self.0.temp.clone(), limits)))
     }
 
     fn images(&self, scope: &Scope) -> Arc<dyn ImageStore> {

@@ -1,6 +1,7 @@
 //! Indexes, manifests and configs: fetched, chosen by platform, stored with the labels by which the
 //! collector keeps what they refer to.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -42,7 +43,18 @@ impl<'a> Documents<'a> {
     pub(super) async fn fetch(&self, target: &Descriptor) -> Result<Vec<ImageDocuments>> {
         let mut images = Vec::new();
         let mut next = vec![(target.clone(), 0)];
+        // A few small indexes that name each other many times would be work for ever.
+        let mut seen = HashSet::new();
         while let Some((descriptor, depth)) = next.pop() {
+            if !seen.insert(descriptor.digest.clone()) {
+                continue;
+            }
+            if seen.len() > self.pull.limits.entries {
+                return Err(Error::resource_exhausted(format!(
+                    "{} leads to more than {} manifests",
+                    target.digest, self.pull.limits.entries
+                )));
+            }
             let bytes = self.pull.repository.manifest(&descriptor).await?;
             let document = Document::parse(&bytes, &descriptor.media_type, self.pull.limits)
                 .map_err(|e| e.context(format!("manifest {}", descriptor.digest)))?;

@@ -20,6 +20,7 @@ use lamina_core::{Digest, Labels, Result};
 
 use crate::blocking;
 use crate::content;
+use crate::diff::apply::Limits;
 use crate::mount::temp::TempMounts;
 use crate::snapshot::Handle;
 
@@ -32,11 +33,17 @@ pub(crate) struct Layers {
     snapshots: Handle,
     content: content::Handle,
     temp: TempMounts,
+    limits: Limits,
 }
 
 impl Layers {
-    pub(crate) fn new(snapshots: Handle, content: content::Handle, temp: TempMounts) -> Self {
-        Layers { snapshots, content, temp }
+    pub(crate) fn new(
+        snapshots: Handle,
+        content: content::Handle,
+        temp: TempMounts,
+        limits: Limits,
+    ) -> Self {
+        Layers { snapshots, content, temp, limits }
     }
 
     fn open(&self, layer: &Layer, how: Receive) -> Result<Received> {

@@ -11,7 +11,7 @@ use lamina_core::{Error, Result};
 use super::Layers;
 use crate::blocking;
 use crate::content::Reader;
-use crate::diff::apply::{Applied, ApplyOptions, Target, apply_layer, inherit};
+use crate::diff::apply::{Applied, ApplyOptions, Limits, Target, apply_layer, inherit};
 use crate::diff::compression::carry;
 use crate::mount::temp::TempMounts;
 use crate::random;
@@ -25,6 +25,7 @@ pub(super) struct Staging {
     temp: TempMounts,
     key: String,
     layer: Layer,
+    limits: Limits,
     /// Its parent comes with the commit.
     rebased: bool,
     committed: bool,
@@ -51,21 +52,24 @@ impl Staging {
             Err(error) if error.is_already_exists() => return Ok(None),
             prepared => prepared?,
         };
-        let (temp, layer) = (layers.temp.clone(), layer.clone());
-        Ok(Some(Staging { snapshots, temp, key, layer, rebased, committed: false }))
+        let (temp, limits) = (layers.temp.clone(), layers.limits.clone());
+        let layer = layer.clone();
+        Ok(Some(Staging { snapshots, temp, key, layer, limits, rebased, committed: false }))
     }
 
     /// Lays the layer down and checks that it is what the image's config says.
     ///
     /// # Errors
-    /// DataLoss for another diff ID, else as [`apply_layer`].
+    /// DataLoss for another diff ID, ResourceExhausted for more of anything than a layer may have or
+    /// less free space than is to stay, else as [`apply_layer`].
     pub(super) fn apply(
         self,
         compressed: impl Read + Send,
         cancelled: &(dyn Fn() -> bool + Sync),
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Staged> {
-        let options = ApplyOptions { cancelled, progress, ..ApplyOptions::new() };
+        let limits = self.limits.clone();
+        let options = ApplyOptions { limits, cancelled, progress, ..ApplyOptions::new() };
         let place = if self.layer.parent.is_some() { Place::Above } else { Place::Bottom };
         let (_, target) = self.snapshots.target_now(&self.key, place)?;
         let applied = match target {

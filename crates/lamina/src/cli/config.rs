@@ -16,8 +16,10 @@
 //! sync_remove = false
 //! slow_chown = false
 //! ```
-//! `native` and `btrfs` have `root_path`. What is not listed here has no effect, and a warning names
+//! `native` and `btrfs` have `root_path`; [`limits`] has `[limits]`. What is not listed here has no effect, and a warning names
 //! it; a listed setting with a value of another type is an error.
+
+mod limits;
 
 use std::path::{Path, PathBuf};
 
@@ -26,6 +28,8 @@ pub(crate) use lamina_store::Durability;
 pub(crate) use lamina_store::content::Sharing;
 use lamina_store::snapshot::drivers::{self, RootConfig, overlay};
 use toml::{Table, Value};
+
+pub(crate) use limits::Limits;
 
 /// Read when no file is named; it need not be there.
 pub(super) const DEFAULT_FILE: &str = "/etc/lamina/config.toml";
@@ -41,6 +45,7 @@ pub(crate) struct Config {
     pub(super) durability: Durability,
     pub(super) sharing: Sharing,
     pub(super) drivers: drivers::Config,
+    pub(super) limits: Limits,
     pub(super) warnings: Vec<String>,
 }
 
@@ -93,6 +98,8 @@ fn parse(text: &str) -> Result<Config> {
     let state = file.path("state")?;
     let words = [("full", Durability::Full), ("none", Durability::None)];
     let durability = file.word("durability", &words)?.unwrap_or(Durability::Full);
+    let mut caps = file.section("limits")?;
+    let limits = Limits::read(&mut caps)?;
     let mut plugins = file.section("plugins")?;
 
     let mut metadata = plugins.section("io.containerd.metadata.v1.bolt")?;
@@ -115,10 +122,10 @@ fn parse(text: &str) -> Result<Config> {
     };
 
     let mut warnings = Vec::new();
-    for rest in [file, plugins, metadata, overlay, native, btrfs] {
+    for rest in [file, caps, plugins, metadata, overlay, native, btrfs] {
         rest.unknown(&mut warnings);
     }
-    Ok(Config { root, state, durability, sharing, drivers, warnings })
+    Ok(Config { root, state, durability, sharing, drivers, limits, warnings })
 }
 
 /// A table from which settings are taken, so that what nobody took is left over.

@@ -70,6 +70,9 @@ fn hints(error: &Error, settings: Option<&Settings>, looked: Looked) -> Vec<Stri
         ));
     } else if denied && !rustix::process::geteuid().is_root() {
         hints.extend(not_root(settings));
+    } else if error.kind() == Kind::ResourceExhausted && is_of_limit(&text) {
+        hints
+            .push("what input may have is set under [limits] in the configuration file".to_owned());
     } else if error.kind() == Kind::ResourceExhausted {
         hints.push(
             "`lamina df` shows what takes the space, `lamina prune` frees what nothing refers to"
@@ -101,6 +104,11 @@ fn hints(error: &Error, settings: Option<&Settings>, looked: Looked) -> Vec<Stri
         _ => {}
     }
     hints
+}
+
+/// Whether input was over a limit of ours, rather than something used up.
+fn is_of_limit(text: &str) -> bool {
+    ["limit of", "at most", "more than", "allowed"].iter().any(|part| text.contains(part))
 }
 
 /// What an ordinary user can do, and what not.

@@ -81,6 +81,8 @@ fn options(settings: &Settings, durability: Durability) -> Result<lamina_store::
     options.durability = durability;
     options.sharing = settings.sharing;
     options.snapshotters = drivers::all(&settings.drivers);
+    options.reserve = settings.limits.reserve;
+    options.limits = settings.limits.layer.clone();
     options.wait = PATIENCE;
     Ok(options)
 }

@@ -8,7 +8,7 @@ use lamina_store::snapshot::drivers;
 use super::config;
 use super::globals::Globals;
 
-pub(crate) use super::config::{Durability, Sharing};
+pub(crate) use super::config::{Durability, Limits, Sharing};
 
 /// Where the store lies when nobody says otherwise.
 pub(crate) const DEFAULT_ROOT: &str = "/var/lib/lamina";
@@ -28,6 +28,8 @@ pub(crate) struct Settings {
     pub(crate) durability: Durability,
     pub(crate) sharing: Sharing,
     pub(crate) drivers: drivers::Config,
+    /// How much of anything input may have.
+    pub(crate) limits: Limits,
     /// What the configuration file says that has no effect here.
     pub(crate) warnings: Vec<String>,
 }
@@ -48,6 +50,7 @@ impl Settings {
             durability: file.durability,
             sharing: file.sharing,
             drivers: file.drivers,
+            limits: file.limits,
             warnings: file.warnings,
         })
     }

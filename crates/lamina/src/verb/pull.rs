@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use lamina_core::oci::Limits;
 use lamina_core::platform::Matcher;
 use lamina_core::{Host, Labels, Platform, Reference, Result};
 use lamina_image::pull::{self, DOWNLOADS, Flights, Platforms, Progress, Silent};
@@ -73,6 +72,7 @@ impl Pull {
             plain_http: self.plain_http,
             skip_verify: self.skip_verify,
             proxies: access::proxies(),
+            limits: cx.settings.limits.registry.clone(),
             ..Config::default()
         })?;
         let repository = registry.repository(&reference, credentials).await?;
@@ -100,7 +100,7 @@ impl Pull {
             snapshotter: (!self.no_unpack).then(|| cx.settings.snapshotter.clone()),
             labels: Labels::new(),
             downloads: self.max_concurrent_downloads,
-            limits: Limits::STANDARD,
+            limits: cx.settings.limits.documents,
             progress,
         };
         let image = pull.run(&Flights::new()).await?.image;

@@ -15,3 +15,4 @@ mod image_unpack;
 mod lease;
 mod namespace;
 mod snapshot;
+mod untrusted;

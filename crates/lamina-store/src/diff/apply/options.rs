@@ -133,8 +133,8 @@ pub struct Limits {
     /// How many times its compressed size a stream may become, once it is over 64 MiB. Off by
     /// default: honest images hold files of zeros.
     pub ratio: Option<u32>,
-    /// Bytes that must stay free on the filesystem, looked at every 32 MiB. Off by default; the
-    /// daemon sets it.
+    /// Bytes that must stay free on the filesystem, looked at every 32 MiB. Off by default here; a
+    /// store sets its reserve.
     pub free_bytes: u64,
 }
 
