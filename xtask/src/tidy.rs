@@ -1,8 +1,8 @@
 //! `cargo xtask tidy`: the rules of this repository that no compiler checks.
 //!
 //! The rules are a list in [`rules`]; most are [`patterns`] over Rust source that [`source`] took
-//! apart, the others look at manifests ([`graph`]), [`sizes`], [`programs`]
-//! and [`docs`]. They see the files that
+//! apart, the others look at manifests ([`graph`]), [`sizes`], [`programs`],
+//! [`docs`] and the page about [`security`]. They see the files that
 //! git knows or would add, so a file must be saved but not committed.
 
 mod docs;
@@ -10,6 +10,7 @@ mod graph;
 mod patterns;
 mod programs;
 mod rules;
+mod security;
 mod sizes;
 mod source;
 #[cfg(test)]

@@ -328,7 +328,7 @@ async fn what_a_registry_spoils_is_told_and_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn images_that_lie_are_told_and_leave_nothing() {
     type Spoil = fn(&Lab, &Image);
-    let cases: [(&str, Spoil, Kind, &[&str]); 8] = [
+    let cases: [(&str, Spoil, Kind, &[&str]); 10] = [
         (
             "a layer is larger than announced",
             |lab, image| {
@@ -377,7 +377,22 @@ async fn images_that_lie_are_told_and_leave_nothing() {
             &["diff ID"],
         ),
         (
-            "no layers",
+            "a layer that is no archive, CVE-2021-20291",
+            |lab, _| drop(lab.registry.push(REPOSITORY, "1", &builder().layer(noise()).build())),
+            Kind::InvalidArgument,
+            &["does not begin like a tar archive"],
+        ),
+        (
+            "a digest that is a path, CVE-2024-3727",
+            |lab, image| {
+                let path = format!("sha256:{}", "../".repeat(21) + "x");
+                lab.push_edited(image, |m| m["layers"][1]["digest"] = json!(path));
+            },
+            Kind::InvalidArgument,
+            &["digest"],
+        ),
+        (
+            "no layers, CVE-2026-24054",
             |lab, _| drop(lab.registry.push(REPOSITORY, "1", &builder().build())),
             Kind::FailedPrecondition,
             &["no layers"],

@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use super::patterns::{Files, Layer, Pattern};
 use super::tree::{Finding, Tree};
-use super::{docs, graph, programs, sizes};
+use super::{docs, graph, programs, security, sizes};
 
 pub(crate) struct Rule {
     pub(crate) name: &'static str,
@@ -235,6 +235,11 @@ pub(crate) const RULES: &[Rule] = &[
         name: "links",
         holds: "links from Markdown files lead to files and headings that exist",
         check: Check::Tree(docs::check_links),
+    },
+    Rule {
+        name: "security",
+        holds: "the tests that docs/security.md names exist, and each of its reports has one",
+        check: Check::Tree(security::check),
     },
 ];
 

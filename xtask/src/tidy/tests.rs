@@ -284,6 +284,26 @@ fn links_lead_somewhere() {
 }
 
 #[test]
+fn the_page_about_security_names_tests_that_exist() {
+    let source = "#[test]\n/// Why.\n#[expect(lint)]\nfn plain() {}\n\
+                  #[tokio::test(flavor = \"multi_thread\")]\nasync fn later() {}\n\
+                  fn helper() {}\n// #[test]\nfn out() {}\n";
+    let source = ("crates/a/tests/b.rs", source);
+    let found = |page: &str| errors("security", &[source, ("docs/security.md", page)]);
+    let table = "| report | test |\n|---|---|\n";
+    let row = |test: &str| format!("{table}| CVE-1 | {test} |\n\n| other | table |\n|---|---|\n");
+    assert!(found(&row("`crates/a/tests/b.rs::plain`, `crates/a/tests/b.rs::later`")).is_empty());
+    for bad in ["helper", "out", "pla", "absent"] {
+        let test = format!("`crates/a/tests/b.rs::{bad}`");
+        assert_eq!(found(&row(&test)), ["docs/security.md:3"], "{bad}");
+        assert_eq!(found(&test), ["docs/security.md:1"], "{bad} in a sentence");
+    }
+    assert_eq!(found(&row("`crates/a/tests/c.rs::plain`")), ["docs/security.md:3"]);
+    assert_eq!(found(&row("some day")), ["docs/security.md:3"], "no test");
+    assert_eq!(errors("security", &[source]), ["docs/security.md:0"], "no page");
+}
+
+#[test]
 fn rules_have_names_of_their_own() {
     let mut names: Vec<&str> = RULES.iter().map(|rule| rule.name).collect();
     names.sort_unstable();
