@@ -6,10 +6,16 @@
 //! and serve a server and a client alike.
 
 pub mod any;
+pub mod container;
 pub mod content;
 pub mod descriptor;
 pub mod field;
+pub mod image;
+pub mod introspection;
+pub mod lease;
 pub mod mount;
+pub mod namespace;
 pub mod platform;
+pub mod sandbox;
 pub mod snapshot;
 pub mod timestamp;
