@@ -44,8 +44,10 @@ pub(crate) struct Cli {
 /// Runs the command line of this process.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
-    if cli.globals.debug {
-        log_to_stderr();
+    match (cli.globals.debug, cli.verb.serves()) {
+        (true, _) => log_to_stderr("debug"),
+        (false, true) => log_to_stderr("info"),
+        (false, false) => {}
     }
     let mut out = Out::stdout();
     let settings = match Settings::resolve(&cli.globals) {
@@ -56,7 +58,12 @@ pub(crate) fn main() -> ExitCode {
         eprintln!("warning: {warning}");
     }
     let mut context = Context::new(&settings, &mut out);
-    let result = block_on(cli.verb.run(&mut context));
+    let runtime = match cli.verb.serves() {
+        true => tokio::runtime::Builder::new_multi_thread(),
+        // A command does one thing after the other; the store's own work runs on blocking threads.
+        false => tokio::runtime::Builder::new_current_thread(),
+    };
+    let result = block_on(runtime, cli.verb.run(&mut context));
     let looked = context.looked();
     match result.and(out.finish()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,18 +71,20 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// A command does one thing after the other; the store's own work runs on blocking threads.
-fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+fn block_on(
+    mut runtime: tokio::runtime::Builder,
+    work: impl Future<Output = Result<()>>,
+) -> Result<()> {
+    let runtime = runtime
         .enable_all()
         .build()
         .map_err(|error| Error::internal("start the async runtime").with_source(error))?;
     runtime.block_on(work)
 }
 
-fn log_to_stderr() {
+fn log_to_stderr(level: &str) {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("LAMINA_LOG").unwrap_or_else(|_| EnvFilter::new("debug"));
+    let filter = EnvFilter::try_from_env("LAMINA_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 

@@ -15,6 +15,7 @@ mod namespace;
 mod plugins;
 mod prune;
 mod pull;
+mod serve;
 mod snapshot;
 pub(crate) mod version;
 
@@ -26,6 +27,7 @@ use crate::cli::Context;
 /// Everything `lamina` does.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    Serve(serve::Serve),
     Pull(pull::Pull),
     #[command(subcommand, visible_aliases = ["i", "images"])]
     Image(image::Verb),
@@ -50,9 +52,15 @@ pub(crate) enum Verb {
 }
 
 impl Verb {
+    /// Whether it works for many at once, and logs.
+    pub(crate) fn serves(&self) -> bool {
+        matches!(self, Verb::Serve(_))
+    }
+
     /// Does it.
     pub(crate) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
         match self {
+            Verb::Serve(verb) => verb.run(cx.settings).await,
             Verb::Pull(verb) => verb.run(cx).await,
             Verb::Image(verb) => verb.run(cx).await,
             Verb::Rmi(verb) => verb.run(cx).await,

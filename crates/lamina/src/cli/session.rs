@@ -11,7 +11,6 @@ use std::time::Duration;
 use lamina_core::{Error, Host, Result};
 use lamina_store::Store;
 use lamina_store::fsck::{FsckOptions, Report};
-use lamina_store::snapshot::drivers;
 
 use super::Settings;
 use super::settings::Durability;
@@ -77,14 +76,7 @@ fn options(settings: &Settings, durability: Durability) -> Result<lamina_store::
     if answers(&socket) {
         return Err(no_client(&socket));
     }
-    let mut options = lamina_store::Options::new(&settings.root, &settings.state);
-    options.durability = durability;
-    options.sharing = settings.sharing;
-    options.snapshotters = drivers::all(&settings.drivers);
-    options.reserve = settings.limits.reserve;
-    options.limits = settings.limits.layer.clone();
-    options.wait = PATIENCE;
-    Ok(options)
+    Ok(settings.store(durability, PATIENCE))
 }
 
 fn naming(what: &str, settings: &Settings) -> impl FnOnce(Error) -> Error {

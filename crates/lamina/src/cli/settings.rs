@@ -1,6 +1,7 @@
 //! What is meant: flags, then variables, then the configuration file, then defaults.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lamina_core::{Namespace, Result};
 use lamina_store::snapshot::drivers;
@@ -53,6 +54,18 @@ impl Settings {
             limits: file.limits,
             warnings: file.warnings,
         })
+    }
+
+    /// How to open the store, waiting for at most `wait` while another process has it.
+    pub(crate) fn store(&self, durability: Durability, wait: Duration) -> lamina_store::Options {
+        let mut options = lamina_store::Options::new(&self.root, &self.state);
+        options.durability = durability;
+        options.sharing = self.sharing;
+        options.snapshotters = drivers::all(&self.drivers);
+        options.reserve = self.limits.reserve;
+        options.limits = self.limits.layer.clone();
+        options.wait = wait;
+        options
     }
 
     /// The socket on which a daemon of this state directory listens.

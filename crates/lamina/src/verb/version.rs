@@ -8,8 +8,8 @@ use crate::cli::Context;
 /// Our own version.
 const OURS: &str = env!("CARGO_PKG_VERSION");
 
-/// What clients are told: the version of containerd's API, by which they choose their ways, and ours.
-pub(crate) const LINE: &str = concat!("2.3.4+lamina.", env!("CARGO_PKG_VERSION"));
+/// What clients are told.
+pub(crate) use lamina_server::VERSION as LINE;
 
 /// Prints the version
 #[derive(Debug, Args)]

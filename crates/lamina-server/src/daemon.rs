@@ -1,0 +1,153 @@
+//! A daemon's life: configuration → build → spawn → drain.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lamina_core::{Error, Result};
+use lamina_store::Store;
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::UnixListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+
+use crate::notify::notify;
+use crate::parts::Parts;
+use crate::service;
+use crate::socket::{self, Owner};
+
+/// What a daemon is made from.
+#[derive(Debug)]
+pub struct Options {
+    /// The store it owns.
+    pub store: lamina_store::Options,
+    /// Where it listens.
+    pub address: PathBuf,
+    /// Who may connect there.
+    pub owner: Owner,
+}
+
+/// How long calls in progress may go on once the daemon is asked to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Large messages in few frames, and no waiting for a window to open.
+const FRAME: u32 = 1 << 20;
+const WINDOW: u32 = 8 << 20;
+
+/// A daemon that has its store and its socket, and does not serve yet.
+#[derive(Debug)]
+pub struct Daemon {
+    parts: Parts,
+    listener: UnixListener,
+    address: PathBuf,
+}
+
+/// A daemon that serves.
+#[derive(Debug)]
+pub struct Running {
+    parts: Parts,
+    serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    address: PathBuf,
+}
+
+impl Daemon {
+    /// Opens the store, waiting for a command that has it, and the socket.
+    ///
+    /// # Errors
+    /// Those of opening the store; AlreadyExists when a daemon answers at the address.
+    pub async fn build(options: Options) -> Result<Daemon> {
+        let Options { store, address, owner } = options;
+        // The lock is a daemon's for as long as it lives: no use in waiting for it.
+        socket::check_free(&address)?;
+        let open = tokio::task::spawn_blocking(move || Store::open(store)).await;
+        let store =
+            open.map_err(|error| Error::internal("open the store").with_source(error))??;
+        let listener = match socket::listen(&address, owner) {
+            Ok(listener) => listener,
+            Err(error) => {
+                close(store).await;
+                return Err(error);
+            }
+        };
+        let parts = Parts { store, stopping: CancellationToken::new() };
+        Ok(Daemon { parts, listener, address })
+    }
+
+    /// Begins to serve.
+    pub fn spawn(self) -> Running {
+        let Daemon { parts, listener, address } = self;
+        let serving = Server::builder()
+            .initial_connection_window_size(WINDOW)
+            .initial_stream_window_size(WINDOW)
+            .max_frame_size(FRAME)
+            .add_routes(service::routes(&parts))
+            .serve_with_incoming_shutdown(
+                UnixListenerStream::new(listener),
+                parts.stopping.clone().cancelled_owned(),
+            );
+        // joined: by `Running::drain`.
+        let serving = tokio::spawn(serving);
+        tracing::info!(address = %address.display(), "serving");
+        notify("READY=1");
+        Running { parts, serving, address }
+    }
+}
+
+impl Running {
+    /// Serves until SIGTERM or SIGINT, then [`drain`](Self::drain)s.
+    ///
+    /// # Errors
+    /// Internal when serving fails by itself or signals cannot be had; those of `drain`.
+    pub async fn until_signalled(mut self) -> Result<()> {
+        let failed = |error| Error::internal("wait for signals").with_source(error);
+        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            ended = &mut self.serving => {
+                let error = Error::internal("the server ended by itself");
+                let error = match ended {
+                    Ok(Ok(())) => error,
+                    Ok(Err(why)) => error.with_source(why),
+                    Err(why) => error.with_source(why),
+                };
+                close(self.parts.store).await;
+                return Err(error);
+            }
+        }
+        self.drain().await
+    }
+
+    /// Takes no new calls, lets those in progress end for a while, and closes the store.
+    ///
+    /// # Errors
+    /// Those of closing the store.
+    pub async fn drain(mut self) -> Result<()> {
+        notify("STOPPING=1");
+        tracing::info!("stopping");
+        self.parts.stopping.cancel();
+        if tokio::time::timeout(DRAIN, &mut self.serving).await.is_err() {
+            tracing::warn!("calls in progress are cut off");
+            self.serving.abort();
+            let _ = self.serving.await;
+        }
+        // A daemon that starts meanwhile has put its own socket there.
+        if std::os::unix::net::UnixStream::connect(&self.address).is_err() {
+            let _ = std::fs::remove_file(&self.address);
+        }
+        close(self.parts.store).await;
+        Ok(())
+    }
+}
+
+/// What cannot be put away now is put in order at the next start.
+async fn close(store: Store) {
+    let closed = tokio::task::spawn_blocking(move || store.close()).await;
+    match closed {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(error = %error.chain(), "closing the store"),
+        Err(error) => tracing::warn!(%error, "closing the store"),
+    }
+}

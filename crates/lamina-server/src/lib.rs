@@ -1,0 +1,17 @@
+//! The daemon: containerd's API over a store.
+//!
+//! Start reading at [`daemon`]: configuration, then the parts, then the socket, then the end. A call
+//! comes in through `service/`, which has one file a gRPC service: it decodes, calls a trait of
+//! `lamina-core`, and encodes.
+
+pub mod daemon;
+mod notify;
+mod parts;
+mod service;
+mod socket;
+
+pub use daemon::{Daemon, Running};
+pub use socket::Owner;
+
+/// What clients are told: the version of containerd's API, by which they choose their ways, and ours.
+pub const VERSION: &str = concat!("2.3.4+lamina.", env!("CARGO_PKG_VERSION"));

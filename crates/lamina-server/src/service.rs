@@ -1,0 +1,46 @@
+//! containerd's services, one file each. A handler decodes, calls, and encodes.
+
+mod health;
+mod leases;
+mod namespaces;
+mod scope;
+mod version;
+
+use tonic::service::Routes;
+use tonic::{Response, Status};
+
+use crate::parts::Parts;
+
+/// The size of a message in either direction, as containerd has it.
+const MAX_MESSAGE: usize = 16 << 20;
+
+/// What a handler answers.
+type Answer<T> = Result<Response<T>, Status>;
+
+/// Every service over the parts.
+pub(crate) fn routes(parts: &Parts) -> Routes {
+    /// One service with the limits that all have.
+    macro_rules! add {
+        ($routes:ident, $($server:expr),* $(,)?) => {
+            $($routes.add_service(
+                $server
+                    .max_decoding_message_size(MAX_MESSAGE)
+                    .max_encoding_message_size(MAX_MESSAGE),
+            );)*
+        };
+    }
+    let mut routes = Routes::builder();
+    add!(
+        routes,
+        health::server(parts),
+        leases::server(parts),
+        namespaces::server(parts),
+        version::server(parts),
+    );
+    routes.routes()
+}
+
+/// Turns an error of the store into a status.
+fn status(error: lamina_core::Error) -> Status {
+    lamina_api::status::to_status(&error)
+}
