@@ -9,6 +9,7 @@ pub mod any;
 pub mod container;
 pub mod content;
 pub mod descriptor;
+pub mod event;
 pub mod field;
 pub mod image;
 pub mod introspection;
