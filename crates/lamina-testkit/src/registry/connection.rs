@@ -27,6 +27,8 @@ pub(super) async fn accept(
             accepted = listener.accept() => accepted,
         };
         let Ok((stream, _)) = accepted else { continue };
+        // A head and its body are two writes: the second would wait 40 ms for the client's delayed ACK.
+        let _ = stream.set_nodelay(true);
         let (state, acceptor) = (Arc::clone(&state), acceptor.clone());
         connections.spawn(async move {
             match acceptor {
