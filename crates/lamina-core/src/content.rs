@@ -104,7 +104,7 @@ pub trait ContentStore: Send + Sync + fmt::Debug {
     /// Opens the ingest `reference`, new or where it was left.
     ///
     /// # Errors
-    /// AlreadyExists when `expected` is in this namespace; Unavailable (`… locked`) while another
+    /// AlreadyExists when `expected` is in this namespace; Unavailable (`ref … locked`) while another
     /// writer has it open.
     async fn writer(
         &self,

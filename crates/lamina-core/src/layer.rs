@@ -55,7 +55,7 @@ pub trait LayerStore: Send + Sync + fmt::Debug {
     /// [`rebases`](Self::rebases) or there is none.
     ///
     /// # Errors
-    /// Unavailable (`… locked`) while another writer receives the same blob.
+    /// Unavailable (`ref … locked`) while another writer receives the same blob.
     async fn receive(&self, layer: &Layer, how: Receive) -> Result<Received>;
 
     /// Stages a layer from its blob, which is here; `None` when its chain was committed meanwhile.
