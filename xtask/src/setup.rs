@@ -55,6 +55,21 @@ pub(crate) const PACKAGES: &[Package] = &[
         programs: &["mkfs.btrfs", "btrfs"],
         why: "privileged tests: the btrfs driver on a loop device",
     },
+    Package {
+        name: "containerd",
+        programs: &["containerd", "ctr"],
+        why: "privileged tests: the trees that it unpacks, to compare with",
+    },
+    Package {
+        name: "umoci",
+        programs: &["umoci"],
+        why: "privileged tests: the trees that it unpacks, to compare with",
+    },
+    Package {
+        name: "busybox-static",
+        programs: &["busybox"],
+        why: "privileged tests: the top layer of an image made of Debian's packages",
+    },
 ];
 
 /// Programs of packages that Debian calls essential: they are on every machine.
@@ -64,6 +79,7 @@ pub(crate) const ESSENTIAL: &[&str] = &[
     "chown",
     "cp",
     "dd",
+    "dpkg-query",
     "echo",
     "false",
     "find",

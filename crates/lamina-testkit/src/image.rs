@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::path::Path;
 
 use bytes::Bytes;
 use lamina_core::{Descriptor, Digest, Platform, media_type};
@@ -81,6 +82,28 @@ impl Image {
             Some(content) => &content.bytes,
             None => panic!("the image has no {digest}"),
         }
+    }
+
+    /// Writes it as an OCI image layout (image specification, "Image Layout") to `dir`, which is made;
+    /// its root has the name `tag` there.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn write_layout(&self, dir: &Path, tag: &str) {
+        let write = |path: &str, bytes: &[u8]| {
+            let path = dir.join(path);
+            std::fs::create_dir_all(path.parent().expect("a path in a directory"))
+                .and_then(|()| std::fs::write(&path, bytes))
+                .unwrap_or_else(|e| panic!("write {}: {e}", path.display()));
+        };
+        for (digest, content) in &self.content {
+            write(&format!("blobs/{}/{}", digest.algorithm().name(), digest.hex()), &content.bytes);
+        }
+        let mut root = json!(self.root);
+        merge(&mut root, &json!({"annotations": {"org.opencontainers.image.ref.name": tag}}));
+        let index = json!({"schemaVersion": 2, "manifests": [root]});
+        write("index.json", &to_bytes(&index));
+        write("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#);
     }
 }
 

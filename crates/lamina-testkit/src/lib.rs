@@ -6,6 +6,7 @@
 // Test code fails by panicking; the lints that forbid it are for the product.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+pub mod containerd;
 pub mod crash;
 pub mod disk;
 pub mod env;
@@ -16,3 +17,4 @@ pub mod registry;
 pub mod suite;
 pub mod tar;
 pub mod tree;
+pub mod umoci;
