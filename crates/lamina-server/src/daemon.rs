@@ -12,6 +12,7 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
+use crate::events::{Bounds, Dispatcher, Hub};
 use crate::notify::notify;
 use crate::parts::Parts;
 use crate::service;
@@ -39,6 +40,7 @@ const WINDOW: u32 = 8 << 20;
 #[derive(Debug)]
 pub struct Daemon {
     parts: Parts,
+    dispatcher: Dispatcher,
     listener: UnixListener,
     address: PathBuf,
 }
@@ -57,9 +59,11 @@ impl Daemon {
     /// # Errors
     /// Those of opening the store; AlreadyExists when a daemon answers at the address.
     pub async fn build(options: Options) -> Result<Daemon> {
-        let Options { store, address, owner } = options;
+        let Options { mut store, address, owner } = options;
         // The lock is a daemon's for as long as it lives: no use in waiting for it.
         socket::check_free(&address)?;
+        let (events, dispatcher) = Hub::new(Bounds::default());
+        store.events = events.clone();
         let open = tokio::task::spawn_blocking(move || Store::open(store)).await;
         let store =
             open.map_err(|error| Error::internal("open the store").with_source(error))??;
@@ -70,13 +74,15 @@ impl Daemon {
                 return Err(error);
             }
         };
-        let parts = Parts { store, stopping: CancellationToken::new() };
-        Ok(Daemon { parts, listener, address })
+        let parts = Parts { store, events, stopping: CancellationToken::new() };
+        Ok(Daemon { parts, dispatcher, listener, address })
     }
 
     /// Begins to serve.
     pub fn spawn(self) -> Running {
-        let Daemon { parts, listener, address } = self;
+        let Daemon { parts, dispatcher, listener, address } = self;
+        // joined: it ends when the store and the services, who hold the hub, are gone.
+        tokio::spawn(dispatcher.run());
         let serving = Server::builder()
             .initial_connection_window_size(WINDOW)
             .initial_stream_window_size(WINDOW)

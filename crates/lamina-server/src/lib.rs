@@ -5,6 +5,7 @@
 //! `lamina-core`, and encodes.
 
 pub mod daemon;
+mod events;
 mod notify;
 mod parts;
 mod service;

@@ -1,13 +1,19 @@
 //! What the services work with: made once, by the daemon, and handed to each.
 
+use std::sync::Arc;
+
 use lamina_store::Store;
 use tokio_util::sync::CancellationToken;
+
+use crate::events::Hub;
 
 /// The parts of a daemon. Clones are the same parts.
 #[derive(Clone, Debug)]
 pub(crate) struct Parts {
     /// The state of this host.
     pub(crate) store: Store,
+    /// Where events go through.
+    pub(crate) events: Arc<Hub>,
     /// Cancelled when the daemon begins to stop: streams without an end of their own end then.
     pub(crate) stopping: CancellationToken,
 }

@@ -1,5 +1,6 @@
 //! containerd's services, one file each. A handler decodes, calls, and encodes.
 
+mod events;
 mod health;
 mod leases;
 mod namespaces;
@@ -32,6 +33,7 @@ pub(crate) fn routes(parts: &Parts) -> Routes {
     let mut routes = Routes::builder();
     add!(
         routes,
+        events::server(parts),
         health::server(parts),
         leases::server(parts),
         namespaces::server(parts),
