@@ -1,5 +1,6 @@
 //! Mounts as data: what a snapshotter answers and a shim carries out.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use async_trait::async_trait;
@@ -83,6 +84,9 @@ pub struct ActiveMount {
     pub mount_point: String,
     /// When.
     pub mounted_at: Timestamp,
+    /// What its handler tells of it, for the mounts behind it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub data: BTreeMap<String, String>,
 }
 
 /// An activation: what the manager mounted, and what is left for the system to mount.

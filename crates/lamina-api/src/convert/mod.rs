@@ -20,3 +20,4 @@ pub mod platform;
 pub mod sandbox;
 pub mod snapshot;
 pub mod timestamp;
+pub mod transfer;

@@ -1,5 +1,6 @@
 //! The life of an activation.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -251,7 +252,12 @@ impl Inner {
                     point.display().to_string()
                 }
             };
-            active.push(ActiveMount { mount, mount_point, mounted_at: Timestamp::now() });
+            active.push(ActiveMount {
+                mount,
+                mount_point,
+                mounted_at: Timestamp::now(),
+                data: BTreeMap::new(),
+            });
         }
         let mut rest = cut.steps.iter().skip(cut.mounted);
         let mut system = Vec::new();

@@ -65,6 +65,8 @@ fn value(template: &str, active: &[ActiveMount]) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use jiff::Timestamp;
 
@@ -77,6 +79,7 @@ mod tests {
                 },
                 mount_point: format!("/t/1/{index}"),
                 mounted_at: Timestamp::UNIX_EPOCH,
+                data: BTreeMap::new(),
             })
             .collect()
     }
