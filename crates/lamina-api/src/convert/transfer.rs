@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use lamina_core::credentials::{Credential, CredentialRequest, Credentials, Secret};
 use lamina_core::transfer::{
     NewImages, NewReference, Progress, RegistryEnd, Stage, StoredImages, Unpack,
@@ -194,7 +196,8 @@ pub fn encode_credential_request(request: CredentialRequest) -> proto::AuthReque
 /// A credential, or none: Go clients that have none send an empty token to refresh.
 ///
 /// # Errors
-/// InvalidArgument for a header that is not `Bearer …`, and for a way nobody knows.
+/// InvalidArgument for a header that is neither `Bearer …` nor `Basic …`, and for a way nobody knows.
+/// The secret is not in the message.
 pub fn decode_credential(response: proto::AuthResponse) -> Result<Option<Credential>> {
     let proto::AuthResponse { auth_type, secret, username, expire_at: _ } = response;
     Ok(match proto::AuthType::try_from(auth_type) {
@@ -205,20 +208,28 @@ pub fn decode_credential(response: proto::AuthResponse) -> Result<Option<Credent
         Ok(proto::AuthType::Refresh) => {
             (!secret.is_empty()).then(|| Credential::Refresh(Secret::new(secret)))
         }
-        Ok(proto::AuthType::Header) => match secret.split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
-                Some(Credential::Bearer(Secret::new(token.trim())))
-            }
-            _ => {
-                return Err(Error::invalid_argument(
-                    "secret: a header that is not of the form \"Bearer <token>\"",
-                ));
-            }
-        },
+        Ok(proto::AuthType::Header) => Some(decode_header(&secret)?),
         Err(_) => {
             return Err(Error::invalid_argument(format!("authType {auth_type} is unknown")));
         }
     })
+}
+
+/// The credential in an `Authorization` header (RFC 6750, RFC 7617).
+fn decode_header(header: &str) -> Result<Credential> {
+    let bad = || Error::invalid_argument("secret: a header that is neither Bearer nor Basic");
+    let (scheme, value) = header.split_once(' ').ok_or_else(bad)?;
+    let value = value.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Ok(Credential::Bearer(Secret::new(value)));
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return Err(bad());
+    }
+    let pair = BASE64.decode(value).ok().and_then(|pair| String::from_utf8(pair).ok());
+    let pair = pair.ok_or_else(bad)?;
+    let (user, password) = pair.split_once(':').ok_or_else(bad)?;
+    Ok(Credential::Password { user: user.to_owned(), password: Secret::new(password) })
 }
 
 /// A credential, or none, to send.
@@ -377,11 +388,14 @@ mod tests {
         assert_eq!(answer(2, "").unwrap(), None);
         let bearer = Some(Credential::Bearer(Secret::new("t")));
         assert_eq!(answer(3, "bearer  t").unwrap(), bearer);
-        for (auth_type, secret) in [(3, "Basic dTpw"), (3, "hunter2"), (3, ""), (4, "x"), (-1, "")]
-        {
+        let password = Credential::Password { user: "u".to_owned(), password: Secret::new("p:q") };
+        assert_eq!(answer(3, "Basic dTpwOnE=").unwrap(), Some(password));
+        let broken =
+            [(3, "Basic hunter2"), (3, "Basic dQ=="), (3, "hunter2"), (3, ""), (4, "x"), (-1, "")];
+        for (auth_type, secret) in broken {
             let error = answer(auth_type, secret).unwrap_err();
             assert_eq!(error.kind(), Kind::InvalidArgument, "{auth_type} {secret:?}");
-            assert!(!error.chain().contains("hunter2") && !error.chain().contains("dTpw"));
+            assert!(!error.chain().contains("hunter2"), "{}", error.chain());
         }
     }
 }
