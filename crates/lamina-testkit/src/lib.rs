@@ -13,6 +13,7 @@ pub mod env;
 pub mod honest;
 pub mod image;
 pub mod layers;
+pub mod proxy;
 pub mod registry;
 pub mod suite;
 pub mod tar;

@@ -14,5 +14,7 @@ mod image_state;
 mod image_unpack;
 mod lease;
 mod namespace;
+mod pull_access;
+
 mod snapshot;
 mod untrusted;
