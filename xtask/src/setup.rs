@@ -34,6 +34,7 @@ pub(crate) const PACKAGES: &[Package] = &[
         programs: &["docker-registry"],
         why: "a registry that is not ours, as the peer of the registry client",
     },
+    Package { name: "bsdutils", programs: &["script"], why: "a terminal for tests of progress" },
     Package { name: "mount", programs: &["mount", "umount"], why: "privileged tests" },
     Package {
         name: "e2fsprogs",

@@ -1,13 +1,15 @@
 //! From the command line to an exit code: what was typed ([`Cli`]) becomes what is meant
 //! ([`Settings`]), the verb runs, and its error becomes text with a hint.
 //!
-//! Exit codes: 0 it was done; 1 it failed; 2 the command line itself is wrong. A reader of our output
+//! Exit codes: 0 it was done; 1 it failed; 2 the command line itself is wrong; 130 it was interrupted.
+//! A reader of our output
 //! who leaves early is no failure.
 
 mod config;
 mod context;
 mod failure;
 mod globals;
+mod interrupt;
 pub(crate) mod labels;
 mod session;
 mod settings;
@@ -21,6 +23,7 @@ pub(crate) use context::Context;
 use context::Looked;
 pub(crate) use failure::each;
 use globals::Globals;
+pub(crate) use interrupt::until_interrupted;
 pub(crate) use session::Session;
 pub(crate) use settings::{Durability, Settings};
 

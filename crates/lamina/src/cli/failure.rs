@@ -14,7 +14,11 @@ pub(super) fn report(error: &Error, settings: Option<&Settings>, looked: Looked)
     for hint in hints(error, settings, looked) {
         eprintln!("hint: {hint}");
     }
-    ExitCode::FAILURE
+    match error.kind() {
+        // As a shell has it for a command that SIGINT ended.
+        Kind::Cancelled => ExitCode::from(130),
+        _ => ExitCode::FAILURE,
+    }
 }
 
 /// Does something to each of several things, all of them even if one fails.
@@ -98,6 +102,9 @@ fn hints(error: &Error, settings: Option<&Settings>, looked: Looked) -> Vec<Stri
             "this looked in namespace {:?}; choose another with -n",
             settings.namespace.as_str()
         )),
+        Kind::Cancelled if text.starts_with("pull ") => hints.push(
+            "what was received is kept, and the same command goes on where this one was".to_owned(),
+        ),
         Kind::DataLoss if !text.contains("database") => {
             hints.push("`lamina fsck` checks everything that is stored".to_owned());
         }

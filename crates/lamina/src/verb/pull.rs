@@ -3,7 +3,6 @@
 mod access;
 mod progress;
 
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ use lamina_core::{Host, Labels, Platform, Reference, Result};
 use lamina_image::pull::{self, DOWNLOADS, Flights, Platforms, Progress, Silent};
 use lamina_image::registry::{Config, Registry};
 
-use crate::cli::{Context, Durability};
+use crate::cli::{Context, Durability, until_interrupted};
 
 /// Pulls an image from a registry and unpacks it into snapshots
 ///
@@ -84,7 +83,7 @@ impl Pull {
             true => Platforms::All,
             false => Platforms::Best(Matcher::only(&platform)),
         };
-        let progress: Arc<dyn Progress> = match (self.quiet, std::io::stderr().is_terminal()) {
+        let progress: Arc<dyn Progress> = match (self.quiet, progress::can_redraw()) {
             (true, _) => Arc::new(Silent),
             (false, true) => Arc::new(progress::Bars::default()),
             (false, false) => Arc::new(progress::Lines),
@@ -103,7 +102,8 @@ impl Pull {
             limits: cx.settings.limits.documents,
             progress,
         };
-        let image = pull.run(&Flights::new()).await?.image;
+        let (what, flights) = (format!("pull {}", pull.name), Flights::new());
+        let image = until_interrupted(&what, pull.run(&flights)).await?.image;
         match self.quiet {
             true => cx.line(image.name),
             false => cx.line(format_args!("{} {}", image.name, image.target.digest)),

@@ -15,6 +15,6 @@ mod image_unpack;
 mod lease;
 mod namespace;
 mod pull_access;
-
+mod pull_terminal;
 mod snapshot;
 mod untrusted;
