@@ -2,6 +2,7 @@
 
 mod events;
 mod health;
+mod images;
 mod leases;
 mod namespaces;
 mod scope;
@@ -35,6 +36,7 @@ pub(crate) fn routes(parts: &Parts) -> Routes {
         routes,
         events::server(parts),
         health::server(parts),
+        images::server(parts),
         leases::server(parts),
         namespaces::server(parts),
         version::server(parts),

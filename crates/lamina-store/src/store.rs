@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use lamina_core::event::NoEvents;
 use lamina_core::layer::LayerStore;
 use lamina_core::mount::MountManager;
@@ -208,6 +209,13 @@ impl Store {
         self.0.content.scoped(scope.clone())
     }
 
+    /// Image records; with a `date`, those that are made or changed say they were then
+    /// (`SOURCE_DATE_EPOCH`, <https://reproducible-builds.org/specs/source-date-epoch/>).
+    pub fn images_at(&self, scope: &Scope, date: Option<Timestamp>) -> Images {
+        let collector = Arc::clone(&self.0.collector);
+        Images::new(self.0.db.clone(), scope.clone(), collector, date)
+    }
+
     /// A snapshotter as `scope` sees it, with synchronous calls too.
     ///
     /// # Errors
@@ -308,8 +316,7 @@ impl Host for Store {
     }
 
     fn images(&self, scope: &Scope) -> Arc<dyn ImageStore> {
-        let collector = Arc::clone(&self.0.collector);
-        Arc::new(Images::new(self.0.db.clone(), scope.clone(), collector))
+        Arc::new(self.images_at(scope, None))
     }
 
     fn containers(&self, scope: &Scope) -> Arc<dyn ContainerStore> {

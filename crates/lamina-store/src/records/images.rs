@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use lamina_core::image::DeleteOptions;
 use lamina_core::lease::ResourceType;
 use lamina_core::{Error, Event, Filters, Image, ImageStore, Result, Scope, labels};
@@ -17,11 +18,18 @@ pub struct Images {
     db: Db,
     scope: Scope,
     collector: Arc<Collector>,
+    date: Option<Timestamp>,
 }
 
 impl Images {
-    pub(crate) fn new(db: Db, scope: Scope, collector: Arc<Collector>) -> Self {
-        Images { db, scope, collector }
+    /// With a `date`, records that are made or changed say they were then.
+    pub(crate) fn new(
+        db: Db,
+        scope: Scope,
+        collector: Arc<Collector>,
+        date: Option<Timestamp>,
+    ) -> Self {
+        Images { db, scope, collector, date }
     }
 }
 
@@ -49,13 +57,13 @@ impl ImageStore for Images {
 
     async fn create(&self, mut image: Image) -> Result<Image> {
         check(&mut image)?;
-        let (db, scope) = (self.db.clone(), self.scope.clone());
+        let (db, scope, date) = (self.db.clone(), self.scope.clone(), self.date);
         blocking::run(move || {
             db.write(move |tx| {
                 if tx.image(&scope.namespace, &image.name)?.is_some() {
                     return Err(Error::already_exists(format!("image {:?}", image.name)));
                 }
-                let now = tx.now();
+                let now = date.unwrap_or_else(|| tx.now());
                 let image = Image { created: now, updated: now, ..image.clone() };
                 store(tx, &scope, &image)?;
                 tx.event(
@@ -69,7 +77,11 @@ impl ImageStore for Images {
     }
 
     async fn update(&self, new: Image, paths: &[String]) -> Result<Image> {
-        let (db, scope, paths) = (self.db.clone(), self.scope.clone(), paths.to_vec());
+        if new.name.is_empty() {
+            return Err(Error::invalid_argument("an image name must not be empty"));
+        }
+        let (db, scope, date) = (self.db.clone(), self.scope.clone(), self.date);
+        let paths = paths.to_vec();
         blocking::run(move || {
             db.write(move |tx| {
                 let mut image = tx
@@ -77,7 +89,7 @@ impl ImageStore for Images {
                     .ok_or_else(|| Error::not_found(format!("image {:?}", new.name)))?;
                 merge(&mut image, &new, &paths)?;
                 check(&mut image)?;
-                image.updated = tx.now();
+                image.updated = date.unwrap_or_else(|| tx.now());
                 store(tx, &scope, &image)?;
                 tx.event(
                     &scope.namespace,
@@ -137,9 +149,7 @@ fn merge(image: &mut Image, new: &Image, paths: &[String]) -> Result<()> {
     let (target, labels) = (&mut image.target, &mut image.labels);
     labels::apply_update(labels, &new.labels, paths, |path| match path {
         "target" => {
-            let annotations = std::mem::take(&mut target.annotations);
             target.clone_from(&new.target);
-            target.annotations = annotations;
             true
         }
         "annotations" => {

@@ -1,0 +1,79 @@
+//! A daemon in this process, on a root of its own, and a connection to its socket.
+
+use lamina_server::daemon::Options;
+use lamina_server::{Daemon, Owner, Running};
+use tempfile::TempDir;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Response, Status};
+
+/// A daemon that serves.
+#[derive(Debug)]
+pub(crate) struct Server {
+    running: Running,
+    channel: Channel,
+    dir: TempDir,
+}
+
+impl Server {
+    /// Starts one with an empty store.
+    pub(crate) async fn start() -> Server {
+        Server::start_in(tempfile::tempdir().unwrap()).await
+    }
+
+    /// Stops it and starts another over the same store.
+    #[allow(dead_code, reason = "not every test file restarts")]
+    pub(crate) async fn restart(self) -> Server {
+        self.running.drain().await.unwrap();
+        Server::start_in(self.dir).await
+    }
+
+    async fn start_in(dir: TempDir) -> Server {
+        let address = dir.path().join("s");
+        let mut store =
+            lamina_store::Options::new(dir.path().join("root"), dir.path().join("state"));
+        store.durability = lamina_store::Durability::None;
+        let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+        let owner = Owner { uid: uid.as_raw(), gid: gid.as_raw() };
+        let options = Options { store, address: address.clone(), owner };
+        let running = Daemon::build(options).await.unwrap().spawn();
+        let target = format!("unix://{}", address.display());
+        let channel = Endpoint::from_shared(target).unwrap().connect().await.unwrap();
+        Server { running, channel, dir }
+    }
+
+    /// The connection.
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// Stops it; calls in progress end.
+    pub(crate) async fn stop(self) {
+        drop(self.channel);
+        self.running.drain().await.unwrap();
+    }
+}
+
+/// A call in the namespace `test`.
+pub(crate) fn call<T>(message: T) -> Request<T> {
+    call_in("test", message)
+}
+
+/// A call in a namespace.
+pub(crate) fn call_in<T>(namespace: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("containerd-namespace", namespace.parse().unwrap());
+    request
+}
+
+/// Checks that a call was refused with this code, and that the message has `text` in it.
+#[track_caller]
+pub(crate) fn refused<T: std::fmt::Debug>(
+    what: &str,
+    answer: Result<Response<T>, Status>,
+    code: Code,
+    text: &str,
+) {
+    let status = answer.expect_err(what);
+    assert_eq!(status.code(), code, "{what}: {}", status.message());
+    assert!(status.message().contains(text), "{what}: {:?} lacks {text:?}", status.message());
+}
