@@ -220,6 +220,9 @@ impl Job {
         let how = if one_pass { Receive::Unpack } else { Receive::Blob };
         let received = self.receive(how).await?;
         if let Some(below) = self.below.clone() {
+            if !below.is_open() {
+                self.progress.state(&self.layer.blob, State::Waiting);
+            }
             below.wait().await?;
         }
         let staged = match received {
@@ -323,6 +326,10 @@ impl Gate {
     fn new() -> (watch::Sender<bool>, Gate) {
         let (open, gate) = watch::channel(false);
         (open, Gate(gate))
+    }
+
+    fn is_open(&self) -> bool {
+        *self.0.borrow()
     }
 
     async fn wait(mut self) -> Result<()> {

@@ -157,7 +157,7 @@ fn files_are_not_written_through_links() {
     assert_eq!(found, inside(&["a", "b", "c"]));
 }
 
-/// CVE-2014-9357 kind, containers/storage and podman reports: hard links to what is not the
+/// CVE-2014-6407, containers/storage and podman reports: hard links to what is not the
 /// layer's.
 #[test]
 fn hard_links_end_inside() {

@@ -1,8 +1,10 @@
 //! `lamina pull` and `lamina image`, from a registry on loopback.
 
+use std::time::Duration;
+
 use lamina_core::Platform;
-use lamina_testkit::image::{Flavor, Image, ImageBuilder};
-use lamina_testkit::registry::TestRegistry;
+use lamina_testkit::image::{Compression, Flavor, Image, ImageBuilder};
+use lamina_testkit::registry::{Fault, On, TestRegistry};
 use lamina_testkit::tar::{Entry, TarBuilder};
 use serde_json::json;
 
@@ -45,6 +47,26 @@ fn a_pull_tells_each_step_in_a_pipe() {
     assert_eq!(snapshots[0]["Name"], json!(image.diff_ids[0]));
     let again = env.run(&pull(&reference, &[]));
     says(&again.stderr, &[&format!("layer-{layer} exists\n")]);
+}
+
+/// A layer whose bytes are here and that waits for the one below is not shown as downloading.
+#[test]
+fn what_waits_for_the_layer_below_says_so() {
+    let layer = |size| TarBuilder::archive([Entry::file(format!("{size}"), vec![7; size])]);
+    let image = ImageBuilder::new(Flavor::Oci)
+        .platform(Platform::parse("linux/amd64").unwrap())
+        .layer_as(layer(400_000), Compression::None)
+        .layer(layer(1))
+        .build();
+    let (env, registry) = (TestEnvironment::new(), TestRegistry::start());
+    registry.push("app", "1", &image);
+    let slow = Fault::Slow(100_000, Duration::from_millis(200));
+    registry.fault(On::digest(&image.layers[0].digest), slow);
+    let run = env.run(&pull(&format!("{}/app:1", registry.host()), &[]));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let upper = format!("layer-{} ", image.layers[1].digest);
+    let states: Vec<&str> = run.stderr.lines().filter_map(|l| l.strip_prefix(&*upper)).collect();
+    assert_eq!(states, ["waiting", "downloading", "waiting", "extracting", "done"]);
 }
 
 #[test]

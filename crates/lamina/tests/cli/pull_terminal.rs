@@ -32,7 +32,7 @@ fn registry() -> (TestRegistry, Image, String) {
 /// into the file `out`.
 fn on_terminal(env: &TestEnvironment, columns: u32, args: &str, vars: &[(&str, &str)]) -> Child {
     let lamina = env!("CARGO_BIN_EXE_lamina");
-    let line = format!("stty cols {columns} rows 24 && exec {lamina} {args} >out");
+    let line = format!("stty cols {columns} rows 24 echo && exec {lamina} {args} >out");
     let mut command = Command::new("script");
     let command = env.prepare(&mut command).env("TERM", "xterm").envs(vars.iter().copied());
     let command = command.args(["--quiet", "--return", "--echo", "never", "--command", &line]);
@@ -148,6 +148,9 @@ fn goes_on(env: &TestEnvironment, registry: &TestRegistry, image: &Image, refere
 fn ctrl_c_ends_a_pull_in_order() {
     or_skip!("ctrl_c_ends_a_pull_in_order", require_tool("script"));
     let (env, (registry, image, reference)) = (TestEnvironment::new(), registry());
+    registry.clear_faults();
+    let slow = Fault::Slow(40_000, Duration::from_millis(500));
+    registry.fault(On::digest(&image.layers[1].digest), slow);
     let mut child = on_terminal(&env, 80, &pull(&reference), &[]);
     let stdout = child.stdout.as_mut().unwrap();
     // Two pieces of the slow layer are here.
@@ -159,7 +162,7 @@ fn ctrl_c_ends_a_pull_in_order() {
     says(
         &raw,
         &[
-            "\nerror: pull ",
+            "^C\r\nerror: pull ",
             &reference,
             "interrupted by SIGINT",
             "\r\nhint: what was received is kept",

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use lamina_core::{Descriptor, Digest};
 use lamina_image::pull::{Progress, State};
 
@@ -84,6 +84,8 @@ impl Progress for Bars {
 impl Drop for Bars {
     fn drop(&mut self) {
         let bars = self.lock();
+        // Drawing once more would go wrong where the terminal showed a `^C` behind the last line.
+        self.all.set_draw_target(ProgressDrawTarget::hidden());
         for bar in bars.values() {
             bar.abandon();
         }
