@@ -103,17 +103,16 @@ impl Containerd {
         }
     }
 
-    /// Pulls `reference` over plain HTTP, and reads what `ctr images mount` shows of it.
+    /// Pulls `reference` over plain HTTP into overlayfs, and reads what `ctr images mount` shows of it.
     ///
     /// # Errors
     /// What `ctr` says when it fails.
-    pub fn tree(&self, reference: &str, snapshotter: &str) -> Result<Tree, String> {
-        let snapshotter = format!("--snapshotter={snapshotter}");
-        self.ctr(&["images", "pull", "--plain-http", &snapshotter, reference])?;
+    pub fn tree(&self, reference: &str) -> Result<Tree, String> {
+        self.ctr(&["images", "pull", "--plain-http", reference])?;
         let view = self.view.to_str().expect("a temporary directory's name is text");
-        self.ctr(&["images", "mount", &snapshotter, reference, view])?;
+        self.ctr(&["images", "mount", reference, view])?;
         let tree = Tree::read(&self.view);
-        self.ctr(&["images", "unmount", &snapshotter, "--rm", view])?;
+        self.ctr(&["images", "unmount", "--rm", view])?;
         Ok(tree)
     }
 }

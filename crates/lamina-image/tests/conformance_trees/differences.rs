@@ -223,3 +223,35 @@ impl Known {
         self.peer == peer && self.field == field && image && here
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(mode: u32, mtime: i64) -> Tree {
+        let dir = NodeKind::Dir;
+        let mtime = (mtime, 0);
+        let node =
+            Node { kind: dir, mode, owner: (0, 0), mtime, xattrs: BTreeMap::new(), same_as: None };
+        Tree(BTreeMap::from([(PathBuf::from("dir"), node)]))
+    }
+
+    #[test]
+    fn only_what_is_listed_is_explained() {
+        let left = |ours: Tree, theirs: Tree| {
+            let mut comparison = Comparison::new(Peer::Containerd);
+            comparison.compare("any", &ours, Ok(theirs));
+            comparison.unexplained.len()
+        };
+        let today = i64::MAX;
+        assert_eq!(left(tree(0o755, 1), tree(0o755, 1)), 0);
+        assert_eq!(left(tree(0o755, 1), tree(0o755, today)), 0, "listed");
+        assert_eq!(left(tree(0o755, today), tree(0o755, today - 1)), 1, "ours is of today too");
+        assert_eq!(left(tree(0o755, 1), tree(0o755, 2)), 1);
+        assert_eq!(left(tree(0o755, 1), tree(0o700, 1)), 1);
+        assert_eq!(left(tree(0o755, 1), Tree::default()), 1);
+        let mut comparison = Comparison::new(Peer::Containerd);
+        comparison.compare("any", &Tree::default(), Err("refused".into()));
+        assert_eq!(comparison.unexplained.len(), 1);
+    }
+}

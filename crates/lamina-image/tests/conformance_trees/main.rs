@@ -4,6 +4,7 @@
 // Helpers of tests fail by panicking, as tests do.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
+mod across;
 mod debian;
 mod differences;
 mod lab;

@@ -19,7 +19,7 @@ async fn privileged_containerd_shows_the_same() {
         let name = awkward.name;
         registry.push("app", name, &image(&awkward));
         let ours = lab.pulled(registry.host(), name, "overlayfs").await;
-        let theirs = peer.tree(&format!("{}/app:{name}", registry.host()), "overlayfs");
+        let theirs = peer.tree(&format!("{}/app:{name}", registry.host()));
         comparison.compare(name, &ours, theirs);
     }
     comparison.finish(3_000);
