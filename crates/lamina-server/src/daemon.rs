@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use crate::events::{Bounds, Dispatcher, Hub};
+use crate::gc;
 use crate::notify::notify;
 use crate::parts::Parts;
 use crate::service;
@@ -50,6 +51,7 @@ pub struct Daemon {
 pub struct Running {
     parts: Parts,
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    collecting: JoinHandle<()>,
     address: PathBuf,
 }
 
@@ -83,6 +85,10 @@ impl Daemon {
         let Daemon { parts, dispatcher, listener, address } = self;
         // joined: it ends when the store and the services, who hold the hub, are gone.
         tokio::spawn(dispatcher.run());
+        let collecting =
+            gc::run(parts.store.clone(), gc::Settings::default(), parts.stopping.clone());
+        // joined: by `Running::drain`.
+        let collecting = tokio::spawn(collecting);
         let serving = Server::builder()
             .initial_connection_window_size(WINDOW)
             .initial_stream_window_size(WINDOW)
@@ -96,7 +102,7 @@ impl Daemon {
         let serving = tokio::spawn(serving);
         tracing::info!(address = %address.display(), "serving");
         notify("READY=1");
-        Running { parts, serving, address }
+        Running { parts, serving, collecting, address }
     }
 }
 
@@ -138,6 +144,9 @@ impl Running {
             tracing::warn!("calls in progress are cut off");
             self.serving.abort();
             let _ = self.serving.await;
+        }
+        if let Err(error) = self.collecting.await {
+            tracing::warn!(%error, "the collector ended early");
         }
         // A daemon that starts meanwhile has put its own socket there.
         if std::os::unix::net::UnixStream::connect(&self.address).is_err() {

@@ -6,6 +6,7 @@
 
 pub mod daemon;
 mod events;
+mod gc;
 mod notify;
 mod parts;
 mod service;

@@ -93,6 +93,7 @@ impl Handle {
             if !tx.remove_content(&space, &wanted)? {
                 return Err(absent(&wanted));
             }
+            tx.count_deletion();
             tx.event(&space, Event::ContentDelete { digest: wanted.clone() });
             Ok(())
         })?;

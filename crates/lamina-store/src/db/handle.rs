@@ -44,6 +44,8 @@ pub struct Stats {
     pub replays: u64,
     /// Times that the WAL was moved into the file: two fsyncs each.
     pub checkpoints: u64,
+    /// Things that clients let go of: what hung on them may be garbage now.
+    pub deletions: u64,
     /// Requests that are queued or being run at this moment.
     pub waiting: u64,
 }
@@ -172,6 +174,7 @@ impl Db {
             commits: get(&counters.commits),
             replays: get(&counters.replays),
             checkpoints: get(&counters.checkpoints),
+            deletions: get(&counters.deletions),
             waiting: get(&counters.waiting),
         }
     }
@@ -235,6 +238,7 @@ pub(super) struct Counters {
     pub(super) commits: AtomicU64,
     pub(super) replays: AtomicU64,
     pub(super) checkpoints: AtomicU64,
+    pub(super) deletions: AtomicU64,
     pub(super) waiting: AtomicU64,
 }
 

@@ -28,6 +28,7 @@ pub struct Tx<'c> {
 pub(super) enum After {
     Run(Box<dyn FnOnce() + Send>),
     Tell(Envelope),
+    CountDeletion,
 }
 
 impl<'c> Read<'c> {
@@ -91,6 +92,13 @@ impl<'c> Tx<'c> {
     pub fn event(&mut self, namespace: &Namespace, event: Event) {
         let envelope = Envelope { timestamp: self.now, namespace: namespace.clone(), event };
         self.after.push(After::Tell(envelope));
+    }
+
+    /// Counts that a client let go of something that others may have hung on ([`Stats::deletions`]).
+    ///
+    /// [`Stats::deletions`]: super::Stats::deletions
+    pub fn count_deletion(&mut self) {
+        self.after.push(After::CountDeletion);
     }
 
     /// Carries out one statement. Returns how many rows it changed.

@@ -303,6 +303,9 @@ impl Thread {
             let done = catch_unwind(AssertUnwindSafe(|| match step {
                 After::Run(action) => action(),
                 After::Tell(envelope) => self.shared.events.send(envelope),
+                After::CountDeletion => {
+                    self.shared.counters.deletions.fetch_add(1, Ordering::Relaxed);
+                }
             }));
             if let Err(panic) = done {
                 tracing::error!(error = %panicked(panic.as_ref()), "after a commit");

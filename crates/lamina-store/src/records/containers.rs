@@ -104,6 +104,7 @@ impl ContainerStore for Containers {
                     return Err(Error::not_found(format!("container {id:?}")));
                 }
                 tx.delete_container(&scope.namespace, &id)?;
+                tx.count_deletion();
                 tx.event(&scope.namespace, Event::ContainerDelete { id: id.clone() });
                 Ok(())
             })

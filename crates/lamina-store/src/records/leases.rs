@@ -53,6 +53,7 @@ impl LeaseStore for Leases {
             let space = this.scope.namespace.clone();
             this.db.write(move |tx| {
                 tx.require_lease(&space, &id)?;
+                tx.count_deletion();
                 tx.delete_lease(&space, &id)
             })?;
             this.collector.after_delete(sync)

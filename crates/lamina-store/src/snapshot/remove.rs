@@ -47,6 +47,7 @@ impl Engine {
                 return Ok(Err(name.id));
             }
             let dead = tx.remove_name(space, &snapshotter, &key)?;
+            tx.count_deletion();
             tx.event(
                 space,
                 Event::SnapshotRemove { key: key.clone(), snapshotter: snapshotter.to_string() },
