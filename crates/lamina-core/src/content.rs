@@ -138,6 +138,11 @@ pub trait ContentWriter: Send + fmt::Debug {
     /// The state as of the last call.
     fn status(&self) -> Status;
 
+    /// The digest of the bytes written so far, where the writer knows it.
+    fn digest(&self) -> Option<Digest> {
+        None
+    }
+
     /// Appends bytes.
     ///
     /// # Errors

@@ -1,11 +1,14 @@
 //! containerd's services, one file each. A handler decodes, calls, and encodes.
 
+mod content;
 mod events;
 mod health;
 mod images;
 mod leases;
 mod namespaces;
+mod pages;
 mod scope;
+mod snapshots;
 mod version;
 
 use tonic::service::Routes;
@@ -34,11 +37,13 @@ pub(crate) fn routes(parts: &Parts) -> Routes {
     let mut routes = Routes::builder();
     add!(
         routes,
+        content::server(parts),
         events::server(parts),
         health::server(parts),
         images::server(parts),
         leases::server(parts),
         namespaces::server(parts),
+        snapshots::server(parts),
         version::server(parts),
     );
     routes.routes()

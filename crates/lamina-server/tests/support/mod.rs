@@ -46,6 +46,13 @@ impl Server {
         self.channel.clone()
     }
 
+    /// A connection of its own.
+    #[allow(dead_code, reason = "most tests share one")]
+    pub(crate) async fn connect(&self) -> Channel {
+        let target = format!("unix://{}", self.dir.path().join("s").display());
+        Endpoint::from_shared(target).unwrap().connect().await.unwrap()
+    }
+
     /// Stops it; calls in progress end.
     pub(crate) async fn stop(self) {
         drop(self.channel);

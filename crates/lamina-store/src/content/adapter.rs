@@ -130,6 +130,10 @@ impl ContentWriter for AsyncWriter {
         self.status.clone()
     }
 
+    fn digest(&self) -> Option<Digest> {
+        self.writer.as_ref().and_then(Writer::digest_now)
+    }
+
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
         self.with(move |writer| writer.write(&bytes)).await
     }

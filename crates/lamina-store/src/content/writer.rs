@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use lamina_core::content::Status;
 use lamina_core::digest::{Algorithm, Hasher};
-use lamina_core::{Error, Result, Scope};
+use lamina_core::{Digest, Error, Result, Scope};
 
 use super::active::Hold;
 use super::hash;
@@ -76,6 +76,15 @@ impl Writer {
             expected: self.row.expected.clone(),
             started: self.row.started,
             updated: self.row.updated,
+        }
+    }
+
+    /// The digest of the bytes written so far, in the algorithm the ingest is hashed with.
+    pub fn digest_now(&self) -> Option<Digest> {
+        match &self.source {
+            Source::Own(data) => Some(data.hasher.clone().finish()),
+            Source::Shared(_) => self.row.expected.clone(),
+            Source::Ended => None,
         }
     }
 
