@@ -1,11 +1,13 @@
 //! `cargo xtask`: the development commands of this repository.
 //!
 //! One file (or folder) a subcommand, listed in [`COMMANDS`]; what several of them need lies beside
-//! it: [`process`] runs and echoes programs, [`repo`] finds the checkout and its files, [`setup`]
+//! it: [`cache`] keeps built tools, [`peers`] are made into it, [`process`] runs and echoes programs, [`repo`] finds the checkout and its files, [`setup`]
 //! installs Debian packages, [`ui`] colours output. Nothing here is shipped.
 
 mod bench;
+mod cache;
 mod demo;
+mod peers;
 mod process;
 mod repo;
 mod setup;
@@ -35,6 +37,12 @@ const COMMANDS: &[Command] = &[
         args: "[--tier TIER]... [--no-install]",
         about: "set the machine up, then run every tier of tests (or only the named ones)",
         run: test::run,
+    },
+    Command {
+        name: "peers",
+        args: "",
+        about: "make what the conformance tier compares with, and print the variable that says where",
+        run: peers::run,
     },
     Command {
         name: "demo",

@@ -35,6 +35,12 @@ pub(crate) const PACKAGES: &[Package] = &[
         why: "a registry that is not ours, as the peer of the registry client",
     },
     Package { name: "bsdutils", programs: &["script"], why: "a terminal for tests of progress" },
+    Package { name: "dpkg", programs: &["dpkg-deb"], why: "unpacks Debian's containerd, a peer" },
+    Package {
+        name: "golang-go",
+        programs: &["go"],
+        why: "compiles containerd, and its client and suites, as peers",
+    },
     Package { name: "mount", programs: &["mount", "umount"], why: "privileged tests" },
     Package {
         name: "e2fsprogs",
@@ -100,6 +106,7 @@ pub(crate) const ESSENTIAL: &[&str] = &[
     "stat",
     "sync",
     "tar",
+    "timeout",
     "touch",
     "true",
     "truncate",

@@ -26,7 +26,7 @@ use self::build::Executable;
 use self::report::{Tally, TierReport};
 use self::tier::Tier;
 use crate::repo::Repo;
-use crate::{process, setup, tidy, ui};
+use crate::{peers, process, setup, tidy, ui};
 
 /// `cargo xtask test`.
 pub(crate) fn run(repo: &Repo, args: &[String]) -> Result<ExitCode> {
@@ -128,13 +128,14 @@ fn run_tests(repo: &Repo, tiers: &[Tier]) -> Result<Vec<TierReport>> {
         }
     };
     let temp = temp::create()?;
+    let peers = if tiers.contains(&Tier::Conformance) { Some(peers::ensure(repo)?) } else { None };
     for tier in tiers.iter().copied().filter(|tier| tier.runs_executables()) {
         if executables.iter().all(|executable| executable.tests(tier).is_empty()) {
             continue;
         }
         ui::heading(tier.name());
         let started = Instant::now();
-        let tally = run_tier(repo, tier, &executables, &temp.join(tier.name()))
+        let tally = run_tier(repo, tier, &executables, &temp.join(tier.name()), peers.as_deref())
             .unwrap_or_else(|error| broken(tier.name(), &error));
         reports.push(TierReport { tier, tally, time: started.elapsed() });
     }
@@ -145,7 +146,13 @@ fn run_tests(repo: &Repo, tiers: &[Tier]) -> Result<Vec<TierReport>> {
     Ok(reports)
 }
 
-fn run_tier(repo: &Repo, tier: Tier, executables: &[Executable], temp: &Path) -> Result<Tally> {
+fn run_tier(
+    repo: &Repo,
+    tier: Tier,
+    executables: &[Executable],
+    temp: &Path,
+    peers: Option<&Path>,
+) -> Result<Tally> {
     fs::create_dir(temp).with_context(|| format!("cannot create {}", temp.display()))?;
     let mut tally = Tally::default();
     for executable in executables {
@@ -155,6 +162,7 @@ fn run_tier(repo: &Repo, tier: Tier, executables: &[Executable], temp: &Path) ->
         }
         println!("\n$ {} ({} tests)", executable.label, tests.len());
         let mut command = executable.command(tier, temp);
+        command.envs(peers.map(peers::environment));
         tally.add(run::run(&mut command, &executable.label, Some(tests))?);
     }
     if tier == Tier::Unit {

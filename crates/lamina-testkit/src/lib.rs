@@ -8,11 +8,13 @@
 
 pub mod containerd;
 pub mod crash;
+pub mod daemon;
 pub mod disk;
 pub mod env;
 pub mod honest;
 pub mod image;
 pub mod layers;
+pub mod peers;
 pub mod proxy;
 pub mod registry;
 pub mod suite;

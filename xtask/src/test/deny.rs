@@ -1,13 +1,13 @@
 //! `cargo deny`, at one version, compiled once per cache.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::report::Tally;
-use crate::process;
 use crate::repo::Repo;
+use crate::{cache, process};
 
 /// The version that `deny.toml` is written for.
 const VERSION: &str = "0.20.2";
@@ -42,7 +42,7 @@ pub(crate) fn run(repo: &Repo) -> Result<Tally> {
 
 /// The program, out of the cache; compiled into it first if need be, which takes minutes.
 fn install(repo: &Repo) -> Result<PathBuf> {
-    let cache = cache()?;
+    let cache = cache::folder()?;
     let root = cache.join(format!("tools/cargo-deny-{VERSION}"));
     let program = root.join("bin/cargo-deny");
     if !program.is_file() {
@@ -52,20 +52,7 @@ fn install(repo: &Repo) -> Result<PathBuf> {
         command.args(["install", "cargo-deny", "--version", VERSION, "--locked", "--root"]);
         command.arg(&root).env("CARGO_TARGET_DIR", &build);
         process::run(&mut command)?;
-        remove(&build)?;
+        cache::remove(&build)?;
     }
     Ok(program)
-}
-
-/// Where built tools are kept across checkouts: `LAMINA_CACHE`, or `lamina` in the user's cache.
-fn cache() -> Result<PathBuf> {
-    let from = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    from("LAMINA_CACHE")
-        .or_else(|| Some(from("XDG_CACHE_HOME")?.join("lamina")))
-        .or_else(|| Some(from("HOME")?.join(".cache/lamina")))
-        .context("neither LAMINA_CACHE nor HOME is set: no place for built tools")
-}
-
-fn remove(folder: &Path) -> Result<()> {
-    std::fs::remove_dir_all(folder).with_context(|| format!("cannot delete {}", folder.display()))
 }

@@ -1,0 +1,209 @@
+//! What is typed: every command of `ctr` that needs no running container, in an order that makes sense.
+//!
+//! A step is a line for the shell. `ctr` there speaks to the daemon under test; `$IMAGE`, `$REGISTRY`,
+//! `$MANIFEST`, `$LAYER`, `$CHAIN` (the image's snapshot), `$BASE` (the one below) and `$DIR` (a folder
+//! for files) are set. Progress is not compared, so steps that show it throw it away.
+//! What has to fail begins with `!`: every step works, as the shell sees it.
+
+/// One step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step {
+    /// The command of `ctr` it is about: the row of the table.
+    pub(crate) command: &'static str,
+    pub(crate) line: &'static str,
+    /// It needs `ctr` 2.x.
+    pub(crate) new: bool,
+}
+
+/// A step for every `ctr`.
+const fn any(command: &'static str, line: &'static str) -> Step {
+    Step { command, line, new: false }
+}
+
+/// A step for `ctr` 2.x.
+const fn new(command: &'static str, line: &'static str) -> Step {
+    Step { command, line, new: true }
+}
+
+pub(crate) const STEPS: &[Step] = &[
+    // Namespaces.
+    any("namespaces create", "ctr namespaces create one colour=red"),
+    any("namespaces create", "! ctr namespaces create one"),
+    any("namespaces create", "! ctr namespaces create 'no good'"),
+    any("namespaces list", "ctr namespaces list"),
+    any("namespaces label", "ctr namespaces label one colour=blue && ctr namespaces list"),
+    any("namespaces label", "ctr namespaces label one colour= && ctr namespaces list"),
+    any("namespaces remove", "ctr -n one leases create --id l && ctr namespaces remove one"),
+    any("namespaces remove", "ctr namespaces remove absent"),
+    any("namespaces list", "ctr namespaces list -q"),
+    // Images.
+    any("images pull", "ctr images pull --plain-http $IMAGE >$DIR/out"),
+    any("images pull", "ctr images pull --plain-http $IMAGE >$DIR/out"),
+    any("images pull", "! ctr images pull --plain-http $REGISTRY/library/absent:1 >$DIR/out"),
+    new("images pull", "ctr -n local images pull --local --plain-http $IMAGE >$DIR/out"),
+    new("images pull", "ctr -n local images list; ctr -n local snapshots list | sort"),
+    any("images list", "ctr images list"),
+    any("images list", "ctr images list -q"),
+    any("images list", "ctr images list name==absent"),
+    any("images list", "! ctr images list name=="),
+    any("images check", "ctr images check"),
+    any("images check", "ctr images check -q"),
+    new("images inspect", "ctr images inspect $IMAGE"),
+    new("images inspect", "ctr images inspect --content $IMAGE | sort"),
+    new("images usage", "ctr images usage $IMAGE"),
+    any("images tag", "ctr images tag $IMAGE registry.test/tagged:1"),
+    any("images tag", "ctr images tag --force $IMAGE registry.test/tagged:1"),
+    new("images tag", "! ctr images tag --local $IMAGE registry.test/tagged:1"),
+    new("images tag", "ctr images tag --local $IMAGE registry.test/local:1"),
+    any("images tag", "! ctr images tag registry.test/absent:1 registry.test/other:1"),
+    any("images label", "ctr images label registry.test/tagged:1 colour=red owner=me"),
+    any("images label", "ctr images label registry.test/tagged:1 colour="),
+    any("images label", "! ctr images label registry.test/absent:1 colour=red"),
+    any("images list", "ctr images list labels.owner==me"),
+    any(
+        "images mount",
+        "mkdir $DIR/mnt && ctr images mount $IMAGE $DIR/mnt && find $DIR/mnt -printf '%P %m %U:%G %s\n' \
+         | grep -v '^ ' | sort && cat $DIR/mnt/var/new",
+    ),
+    any("images unmount", "ctr images unmount --rm $DIR/mnt && ls $DIR/mnt"),
+    any("images mount", "! ctr images mount registry.test/absent:1 $DIR/mnt"),
+    any(
+        "images export",
+        "ctr images export $DIR/export.tar $IMAGE && tar -tf $DIR/export.tar | grep blobs | sort",
+    ),
+    any("images export", "! ctr images export $DIR/absent.tar registry.test/absent:1"),
+    any(
+        "images import",
+        "ctr -n imported images import $DIR/export.tar >$DIR/out; ctr -n imported images list",
+    ),
+    any("images push", "ctr images push --plain-http $REGISTRY/pushed:1 $IMAGE >$DIR/out"),
+    any(
+        "images push",
+        "! ctr images push --plain-http $REGISTRY/pushed:1 registry.test/absent:1 >$DIR/out",
+    ),
+    any("images convert", "ctr images convert --uncompress --oci $IMAGE registry.test/converted:1"),
+    any("images list", "ctr images list | sort"),
+    // Content.
+    any("content list", "ctr content list | sort"),
+    any("content list", "ctr content list -q | sort"),
+    any("content list", "ctr content list digest==$LAYER"),
+    any("content get", "ctr content get $MANIFEST"),
+    any("content get", "! ctr content get sha256:$(printf '%064d' 0)"),
+    any("content get", "! ctr content get sha256:short"),
+    any("content ingest", "printf four | ctr content ingest four && ctr content list -q size==4"),
+    any("content ingest", "! printf four | ctr content ingest --expected-size 5 five"),
+    any("content active", "ctr content active"),
+    any("content label", "ctr content label $LAYER colour=red"),
+    any("content label", "ctr content label $LAYER colour="),
+    any("content label", "! ctr content label sha256:$(printf '%064d' 0) colour=red"),
+    any("content edit", "ctr content edit --editor 'echo >>' $MANIFEST"),
+    any("content fetch", "ctr -n fetched content fetch --plain-http $IMAGE >$DIR/out"),
+    any("content fetch", "ctr -n fetched content list | sort; ctr -n fetched snapshots list"),
+    any("content fetch-object", "ctr content fetch-object --plain-http $IMAGE $MANIFEST"),
+    new("content fetch-blob", "ctr content fetch-blob --plain-http $IMAGE $LAYER | sha256sum"),
+    any(
+        "content push-object",
+        "ctr content push-object --plain-http $REGISTRY/library/other:1 $LAYER",
+    ),
+    new("content prune references", "ctr -n local content prune references --dry"),
+    any(
+        "content delete",
+        "ctr -n fetched content delete $LAYER && ctr -n fetched content list -q | sort",
+    ),
+    any("content delete", "ctr content delete sha256:$(printf '%064d' 0)"),
+    // Snapshots.
+    any("snapshots list", "ctr snapshots list | sort"),
+    any("snapshots info", "ctr snapshots info $CHAIN"),
+    any("snapshots info", "! ctr snapshots info absent"),
+    any("snapshots prepare", "ctr snapshots prepare active $CHAIN"),
+    any("snapshots prepare", "! ctr snapshots prepare active $CHAIN"),
+    any("snapshots prepare", "! ctr snapshots prepare other absent"),
+    any("snapshots prepare", "ctr snapshots prepare --target $DIR/mnt shown $CHAIN"),
+    // Nothing keeps a view from the collector, so one that is due goes first.
+    any(
+        "snapshots view",
+        "ctr leases create --id due && ctr leases delete --sync due && ctr snapshots view viewed $CHAIN \
+         && ctr snapshots label viewed containerd.io/gc.root=now",
+    ),
+    any(
+        "snapshots view",
+        "ctr snapshots view --target $DIR/mnt lowest $BASE && ctr snapshots label lowest containerd.io/gc.root=now",
+    ),
+    any("snapshots mounts", "ctr snapshots mounts $DIR/mnt active"),
+    any("snapshots mounts", "ctr snapshots mounts $DIR/mnt viewed"),
+    any("snapshots mounts", "ctr snapshots mounts $DIR/mnt lowest"),
+    any("snapshots mounts", "! ctr snapshots mounts $DIR/mnt $CHAIN"),
+    any(
+        "snapshots mounts",
+        "ctr snapshots mounts $DIR/mnt active | sh && echo text >$DIR/mnt/made && umount $DIR/mnt",
+    ),
+    any("snapshots diff", "ctr snapshots diff active | gzip -d | tar -tf -"),
+    any("snapshots diff", "ctr snapshots diff $BASE $CHAIN | gzip -d | tar -tf - | sort"),
+    any("snapshots diff", "! ctr snapshots diff absent"),
+    any(
+        "snapshots commit",
+        "ctr snapshots commit committed active && ctr snapshots info committed",
+    ),
+    any("snapshots commit", "! ctr snapshots commit again active"),
+    any("snapshots commit", "! ctr snapshots commit committed shown"),
+    any("snapshots tree", "ctr snapshots tree"),
+    any("snapshots usage", "ctr snapshots usage -b $CHAIN"),
+    any("snapshots usage", "ctr snapshots usage | sort"),
+    any(
+        "snapshots label",
+        "ctr snapshots label committed colour=red && ctr snapshots info committed",
+    ),
+    any("snapshots label", "! ctr snapshots label absent colour=red"),
+    any("snapshots delete", "! ctr snapshots delete $BASE"),
+    any(
+        "snapshots delete",
+        "ctr snapshots delete shown viewed lowest committed && ctr snapshots list | sort",
+    ),
+    any("snapshots delete", "! ctr snapshots delete absent"),
+    any("snapshots unpack", "ctr snapshots --snapshotter native unpack $MANIFEST >$DIR/out"),
+    any("snapshots list", "ctr snapshots --snapshotter native list | sort"),
+    any("snapshots list", "! ctr snapshots --snapshotter absent list"),
+    // Containers: records only.
+    any("containers create", "ctr containers create --label colour=red $IMAGE first"),
+    any("containers create", "! ctr containers create $IMAGE first"),
+    any("containers create", "! ctr containers create registry.test/absent:1 second"),
+    any("containers list", "ctr containers list"),
+    any("containers list", "ctr containers list -q"),
+    any("containers info", "ctr containers info first"),
+    any("containers info", "! ctr containers info absent"),
+    any("containers label", "ctr containers label first colour=blue"),
+    any("containers label", "! ctr containers label absent colour=blue"),
+    any("tasks list", "ctr tasks list"),
+    any(
+        "containers delete",
+        "ctr containers delete first && ctr containers list && ctr snapshots list | sort",
+    ),
+    any("containers delete", "! ctr containers delete absent"),
+    // Leases.
+    any("leases create", "ctr leases create --id held colour=red"),
+    any("leases create", "! ctr leases create --id held"),
+    any("leases create", "ctr leases create | wc -l"),
+    any("leases list", "ctr leases list id==held"),
+    any("leases list", "ctr leases list -q id==held"),
+    any("leases delete", "ctr leases delete --sync held && ctr leases list -q id==held"),
+    any("leases delete", "! ctr leases delete absent"),
+    // The daemon.
+    any(
+        "events",
+        "\"$CTR\" --address $ADDRESS events topic~=^/snapshot/ >$DIR/events & listener=$!; sleep 1; ctr snapshots prepare told; \
+         ctr snapshots delete told; sleep 0.5; kill $listener; cut -d ' ' -f 5- $DIR/events",
+    ),
+    any("plugins list", "ctr plugins list | grep -E 'snapshotter.v1 +(overlayfs|native) '"),
+    any("plugins list", "ctr plugins list id==overlayfs"),
+    any("plugins list", "ctr plugins list -d id==overlayfs,type==io.containerd.snapshotter.v1"),
+    any(
+        "version",
+        "ctr version 2>$DIR/out | sed 's/\\(Version\\|Revision\\|Go version\\): .*/\\1/'",
+    ),
+    new("info", "ctr info | grep -o '\"[a-z]*\":'"),
+    new("deprecations list", "ctr deprecations list >$DIR/out"),
+    // What takes things away is last.
+    any("images delete", "ctr images delete --sync registry.test/tagged:1 registry.test/absent:1"),
+    new("images prune", "ctr -n local images prune --all; ctr -n local images list -q"),
+    any("images delete", "ctr images delete --sync $IMAGE; ctr images list -q"),
+];
