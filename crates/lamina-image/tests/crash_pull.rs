@@ -1,13 +1,16 @@
-//! Whole pulls, given up at any point: after a start fsck finds nothing and no record names half an image, and the same pull succeeds.
+//! Whole pulls, killed or failing or out of room at the steps they reach, and given up at any point:
+//! after a start fsck finds nothing and no record names half an image, and the same pull succeeds.
 
 // Helpers of tests fail by panicking, as tests do.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::cell::OnceCell;
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::path::Path;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -18,17 +21,33 @@ use lamina_core::{
 };
 use lamina_image::pull::{Flights, Platforms, Pull, Pulled, Silent};
 use lamina_image::registry::{Anonymous, Config, Registry};
+use lamina_store::fault::Steps;
 use lamina_store::fsck::FsckOptions;
+use lamina_store::mount::temp::TempMounts;
 use lamina_store::{Options, Store};
+use lamina_testkit::crash::{self, Cut, Listener, Scenario};
+use lamina_testkit::env::skip::require_root;
 use lamina_testkit::image::{Compression, Flavor, Image, ImageBuilder};
+use lamina_testkit::or_skip;
 use lamina_testkit::registry::{Fault, On, TestRegistry};
 use lamina_testkit::tar::{Entry, TarBuilder};
 use lamina_testkit::tree::Tree;
 use tokio::runtime::{Builder, Runtime};
 
 const REPOSITORY: &str = "library/app";
-/// The record's name.
+/// The record's name, the same for the registry of this process and that of a killed child.
 const NAME: &str = "registry.example/library/app:1";
+
+/// A whole pull reaches the same steps again and again, and a cut at all of them takes minutes: each is
+/// cut the first time, and then every so many times. The fifth of five blobs is among them.
+const EVERY: usize = 5;
+
+/// Up to which time. Of the steps of transactions every run has some more than these; how many more
+/// depends on which requests happen to share one.
+const MOST: usize = 15;
+
+/// Far more than any pull here takes.
+const FOR_EVER: Duration = Duration::from_secs(60);
 
 fn scope() -> Scope {
     Scope::new(Namespace::new("default").unwrap())
@@ -67,19 +86,19 @@ fn serve() -> TestRegistry {
     registry
 }
 
-fn open(dir: &Path) -> Result<Store> {
+fn open(dir: &Path, steps: Steps) -> Result<Store> {
     let all = Options::new(dir.join("root"), dir.join("state"));
     // A child that another test forks holds our lock until it runs its program.
-    Store::open(Options { reserve: 0, wait: Duration::from_secs(20), ..all })
+    Store::open(Options { steps, reserve: 0, wait: Duration::from_secs(20), ..all })
 }
 
 fn quiet(dir: &Path) -> Store {
-    open(dir).unwrap_or_else(|e| panic!("open: {}", e.chain()))
+    open(dir, Steps::none()).unwrap_or_else(|e| panic!("open: {}", e.chain()))
 }
 
-/// One blocking thread and one download at a time: every run reaches the same steps.
+/// Few threads and one download at a time: every run reaches much the same steps.
 fn in_order() -> Runtime {
-    Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap()
+    Builder::new_current_thread().enable_all().max_blocking_threads(3).build().unwrap()
 }
 
 async fn pull(registry: &TestRegistry, store: &Store, snapshotter: &str) -> Result<Pulled> {
@@ -97,7 +116,9 @@ async fn pull(registry: &TestRegistry, store: &Store, snapshotter: &str) -> Resu
         limits: Limits::STANDARD,
         progress: Arc::new(Silent),
     };
-    pull.run(&Flights::new()).await
+    let flights = Flights::new();
+    let pulled = tokio::time::timeout(FOR_EVER, pull.run(&flights)).await;
+    pulled.unwrap_or_else(|_| panic!("the pull neither ends nor fails"))
 }
 
 /// fsck finds nothing, and an image that is listed is whole.
@@ -116,10 +137,13 @@ fn sound(store: &Store, snapshotter: &str, after: &str) {
 }
 
 /// The tree that the image unpacked to.
-fn tree(store: &Store, snapshotter: &str, top: &Digest) -> Tree {
+fn tree(dir: &Path, store: &Store, snapshotter: &str, top: &Digest) -> Tree {
     let snapshots = store.snapshots(&scope(), snapshotter).unwrap();
     let mounts = snapshots.view_now("look", top.as_str(), Labels::new()).unwrap();
-    let tree = Tree::read(&mounts[0].source);
+    let tree = match snapshotter {
+        "native" => Tree::read(&mounts[0].source),
+        _ => TempMounts::new(dir.join("look")).with(&mounts, |root| Ok(Tree::read(root))).unwrap(),
+    };
     snapshots.remove_now("look").unwrap();
     assert_eq!(tree.paths(), ["etc", "etc/one", "etc/two", "three"]);
     tree.without_root()
@@ -132,13 +156,13 @@ fn recovers(dir: &Path, registry: &TestRegistry, snapshotter: &str, after: &str)
     let runtime = in_order();
     let pulled = runtime.block_on(pull(registry, &store, snapshotter));
     let pulled = pulled.unwrap_or_else(|e| panic!("the pull after {after}: {}", e.chain()));
-    let found = tree(&store, snapshotter, &pulled.unpacked[0]);
+    let found = tree(dir, &store, snapshotter, &pulled.unpacked[0]);
     let leases = runtime.block_on(store.leases(&scope()).list(Filters::default())).unwrap();
     assert_eq!(leases, [], "after {after}");
     store.collect().unwrap();
     let ingests = store.content_now(&scope()).statuses_now(&Filters::default()).unwrap();
     assert_eq!(ingests, [], "after {after}");
-    let kept = tree(&store, snapshotter, &pulled.unpacked[0]);
+    let kept = tree(dir, &store, snapshotter, &pulled.unpacked[0]);
     found.assert_same(&kept, "after a collection");
     sound(&store, snapshotter, &format!("{after} and the same pull again"));
     found
@@ -148,6 +172,50 @@ fn recovers(dir: &Path, registry: &TestRegistry, snapshotter: &str, after: &str)
 fn whole(registry: &TestRegistry, snapshotter: &str) -> Tree {
     let dir = tempfile::tempdir().unwrap();
     recovers(dir.path(), registry, snapshotter, "nothing")
+}
+
+fn cut(test: &str, snapshotter: &str) {
+    let registry = serve();
+    // Not before a check needs it: a child that is to be killed does not.
+    let expected = OnceCell::new();
+    let steps = crash::at_every_step(&Scenario {
+        test,
+        prepare: &|dir| drop(quiet(dir)),
+        act: &|dir, listener: Listener| {
+            let times = Mutex::new(HashMap::<&str, usize>::new());
+            let sampled = move |step: &'static str| {
+                let mut times = times.lock().unwrap();
+                let time = times.entry(step).or_default();
+                *time += 1;
+                let take = *time == 1 || (time.is_multiple_of(EVERY) && *time <= MOST);
+                drop(times);
+                if take { listener.reach(step) } else { Ok(()) }
+            };
+            let steps = Steps::watched(Arc::new(sampled));
+            let store = open(dir, steps)?;
+            store.engine(snapshotter)?;
+            in_order().block_on(pull(&registry, &store, snapshotter)).map(drop)
+        },
+        check: &|dir, cut: &Cut| {
+            let found = recovers(dir, &registry, snapshotter, &cut.to_string());
+            let expected = expected.get_or_init(|| whole(&registry, snapshotter));
+            expected.assert_same(&found, &cut.to_string());
+        },
+    });
+    for wanted in ["ingest.begin", "blob.row", "create.row", "commit.row", "db.commit"] {
+        assert!(steps.iter().any(|(name, _)| *name == wanted), "{wanted} not reached: {steps:?}");
+    }
+}
+
+#[test]
+fn a_pull_into_native_is_cut_anywhere() {
+    cut("a_pull_into_native_is_cut_anywhere", "native");
+}
+
+#[test]
+fn a_pull_into_overlayfs_is_cut_anywhere() {
+    or_skip!("a_pull_into_overlayfs_is_cut_anywhere", require_root());
+    cut("a_pull_into_overlayfs_is_cut_anywhere", "overlayfs");
 }
 
 /// The registry falls silent before and within everything it is asked for, and the caller leaves.
