@@ -6,6 +6,11 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use lamina_core::Platform;
+use lamina_testkit::image::{Compression, Flavor, ImageBuilder};
+use lamina_testkit::registry::TestRegistry;
+use lamina_testkit::tar::{Entry, TarBuilder};
+
 use crate::environment::{Run, TestEnvironment, not_root, says};
 
 #[test]
@@ -194,4 +199,31 @@ fn privileged_a_full_disk_loses_nothing() {
     says(&env.ok(&["content", "active"]), &["large"]);
     env.ok(&["content", "abort", "large"]);
     env.ok(&["snapshot", "prepare", "k"]);
+}
+
+#[test]
+fn privileged_a_pull_onto_a_full_disk_leaves_no_half_image() {
+    if not_root("privileged_a_pull_onto_a_full_disk_leaves_no_half_image") {
+        return;
+    }
+    let bytes = vec![b'x'; 40 << 20];
+    let image = ImageBuilder::new(Flavor::Oci)
+        .platform(Platform::parse("linux/amd64").unwrap())
+        .layer_as(TarBuilder::archive([Entry::file("big", bytes)]), Compression::None)
+        .build();
+    let registry = TestRegistry::start();
+    registry.push("app", "1", &image);
+    let reference = format!("{}/app:1", registry.host());
+    // Room for the documents and a part of the layer above the 64 MiB that are kept free.
+    let env = TestEnvironment::new().on_tmpfs("size=90m");
+    let pull = ["pull", "-q", "--plain-http", "--platform", "linux/amd64", &reference];
+    let error = env.fails(&pull);
+    let layer = format!("layer {}", image.layers[0].digest);
+    says(&error, &[&format!("pull {reference}"), &layer, "in reserve", "hint: `lamina df`"]);
+    assert_eq!(env.ok(&["images", "ls", "-q"]), "");
+    assert_eq!(env.ok(&["snapshot", "ls"]), "KEY PARENT KIND\n");
+    says(&env.ok(&["fsck"]), &["clean"]);
+    // With room it goes on.
+    env.shell("mount -o remount,size=256m $TEMP/fs");
+    assert_eq!(env.ok(&pull), format!("{reference}\n"));
 }
