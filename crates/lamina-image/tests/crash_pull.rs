@@ -40,7 +40,7 @@ const NAME: &str = "registry.example/library/app:1";
 
 /// A whole pull reaches the same steps again and again, and a cut at all of them takes minutes: each is
 /// cut the first time, and then every so many times. The fifth of five blobs is among them.
-const EVERY: usize = 5;
+const EVERY: usize = 12;
 
 /// Up to which time. Of the steps of transactions every run has some more than these; how many more
 /// depends on which requests happen to share one.
