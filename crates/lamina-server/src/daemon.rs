@@ -18,6 +18,7 @@ use crate::notify::notify;
 use crate::parts::Parts;
 use crate::service;
 use crate::socket::{self, Owner};
+use crate::streams::Streams;
 
 /// What a daemon is made from.
 #[derive(Debug)]
@@ -76,7 +77,12 @@ impl Daemon {
                 return Err(error);
             }
         };
-        let parts = Parts { store, events, stopping: CancellationToken::new() };
+        let parts = Parts {
+            store,
+            events,
+            streams: Streams::default(),
+            stopping: CancellationToken::new(),
+        };
         Ok(Daemon { parts, dispatcher, listener, address })
     }
 

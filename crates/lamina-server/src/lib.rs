@@ -11,6 +11,8 @@ mod notify;
 mod parts;
 mod service;
 mod socket;
+#[cfg_attr(not(test), expect(dead_code, reason = "transfers take streams"))]
+mod streams;
 
 pub use daemon::{Daemon, Running};
 pub use socket::Owner;

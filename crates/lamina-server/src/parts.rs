@@ -6,6 +6,7 @@ use lamina_store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::events::Hub;
+use crate::streams::Streams;
 
 /// The parts of a daemon. Clones are the same parts.
 #[derive(Clone, Debug)]
@@ -14,6 +15,8 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
     /// Where events go through.
     pub(crate) events: Arc<Hub>,
+    /// What clients have opened beside their calls.
+    pub(crate) streams: Streams,
     /// Cancelled when the daemon begins to stop: streams without an end of their own end then.
     pub(crate) stopping: CancellationToken,
 }

@@ -9,6 +9,7 @@ mod namespaces;
 mod pages;
 mod scope;
 mod snapshots;
+mod streaming;
 mod version;
 
 use tonic::service::Routes;
@@ -44,6 +45,7 @@ pub(crate) fn routes(parts: &Parts) -> Routes {
         leases::server(parts),
         namespaces::server(parts),
         snapshots::server(parts),
+        streaming::server(parts),
         version::server(parts),
     );
     routes.routes()
