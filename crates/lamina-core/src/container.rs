@@ -52,7 +52,7 @@ impl Fields for Container {
     fn field(&self, path: &[&str]) -> Option<std::borrow::Cow<'_, str>> {
         match path {
             ["id"] => Some(self.id.as_str().into()),
-            ["image"] => Some(self.image.as_str().into()),
+            ["image"] if !self.image.is_empty() => Some(self.image.as_str().into()),
             ["runtime", "name"] => Some(self.runtime.as_str().into()),
             ["labels", key @ ..] => crate::filter::label(&self.labels, key),
             _ => None,
@@ -74,8 +74,8 @@ pub trait ContainerStore: Send + Sync + fmt::Debug {
     async fn create(&self, container: Container) -> Result<Container>;
 
     /// Changes `labels`, `labels.<key>`, `spec`, `extensions`, `extensions.<key>`, `image`,
-    /// `snapshot_key`; all of them when `paths` is empty. NotFound when absent, InvalidArgument for
-    /// another runtime name or snapshotter.
+    /// `snapshotkey`; all of them when `paths` is empty. NotFound when absent. InvalidArgument for
+    /// any other path, and for another runtime name or snapshotter when `paths` is empty.
     async fn update(&self, container: Container, paths: &[String]) -> Result<Container>;
 
     /// Deletes the record only. NotFound when absent.

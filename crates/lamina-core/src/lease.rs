@@ -12,7 +12,7 @@ use crate::{Error, Result};
 /// A lease. It ends when it is deleted or when its label `containerd.io/gc.expire` is past.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// Its identifier.
+    /// Its name: any text, such as a path.
     pub id: String,
     /// When it was made.
     pub created: Timestamp,

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
+use crate::filter::Fields;
 use crate::labels::Labels;
 
 /// One mount: type, source, a place below the mount point, options.
@@ -100,6 +101,16 @@ pub struct Activation {
     pub system: Vec<Mount>,
     /// Its labels.
     pub labels: Labels,
+}
+
+impl Fields for Activation {
+    fn field(&self, path: &[&str]) -> Option<std::borrow::Cow<'_, str>> {
+        match path {
+            ["name"] => Some(self.name.as_str().into()),
+            ["labels", key @ ..] => crate::filter::label(&self.labels, key),
+            _ => None,
+        }
+    }
 }
 
 /// How to activate.

@@ -1,15 +1,19 @@
 //! containerd's services, one file each. A handler decodes, calls, and encodes.
 
+mod containers;
 mod content;
 mod events;
 mod health;
 mod images;
 mod leases;
+mod mounts;
 mod namespaces;
 mod pages;
+mod sandbox_controller;
 mod scope;
 mod snapshots;
 mod streaming;
+mod tasks;
 mod version;
 
 use tonic::service::Routes;
@@ -38,14 +42,18 @@ pub(crate) fn routes(parts: &Parts) -> Routes {
     let mut routes = Routes::builder();
     add!(
         routes,
+        containers::server(parts),
         content::server(parts),
         events::server(parts),
         health::server(parts),
         images::server(parts),
         leases::server(parts),
+        mounts::server(parts),
         namespaces::server(parts),
+        sandbox_controller::server(parts),
         snapshots::server(parts),
         streaming::server(parts),
+        tasks::server(parts),
         version::server(parts),
     );
     routes.routes()

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use lamina_api::convert::{field, lease};
 use lamina_api::proto::containerd::services::leases::v1 as proto;
-use lamina_core::lease::{Lease, LeaseStore, Resource, ResourceType};
-use lamina_core::{Filters, Host as _};
+use lamina_core::lease::Resource;
+use lamina_core::{Host as _, LeaseStore};
 use proto::leases_server::LeasesServer;
 use tonic::{Request, Response, Status};
 
@@ -33,8 +34,8 @@ impl proto::leases_server::Leases for Leases {
     ) -> Answer<proto::CreateResponse> {
         let store = self.store(&request)?;
         let asked = request.into_inner();
-        let lease = store.create(&asked.id, asked.labels).await.map_err(status)?;
-        Ok(Response::new(proto::CreateResponse { lease: Some(message(lease)) }))
+        let made = store.create(&asked.id, asked.labels).await.map_err(status)?;
+        Ok(Response::new(proto::CreateResponse { lease: Some(lease::encode(made)) }))
     }
 
     async fn delete(&self, request: Request<proto::DeleteRequest>) -> Answer<()> {
@@ -45,9 +46,9 @@ impl proto::leases_server::Leases for Leases {
 
     async fn list(&self, request: Request<proto::ListRequest>) -> Answer<proto::ListResponse> {
         let store = self.store(&request)?;
-        let filters = Filters::parse_all(&request.into_inner().filters).map_err(status)?;
-        let leases = store.list(filters).await.map_err(status)?;
-        let leases = leases.into_iter().map(message).collect();
+        let filters = field::decode_filters(&request.into_inner().filters).map_err(status)?;
+        let found = store.list(filters).await.map_err(status)?;
+        let leases = found.into_iter().map(lease::encode).collect();
         Ok(Response::new(proto::ListResponse { leases }))
     }
 
@@ -71,24 +72,11 @@ impl proto::leases_server::Leases for Leases {
     ) -> Answer<proto::ListResourcesResponse> {
         let store = self.store(&request)?;
         let found = store.resources(&request.into_inner().id).await.map_err(status)?;
-        let message =
-            |held: Resource| proto::Resource { id: held.id, r#type: held.kind.to_string() };
-        let resources = found.into_iter().map(message).collect();
+        let resources = found.into_iter().map(lease::encode_resource).collect();
         Ok(Response::new(proto::ListResourcesResponse { resources }))
     }
 }
 
-fn message(lease: Lease) -> proto::Lease {
-    let created_at = lease.created;
-    let created_at = prost_types::Timestamp {
-        seconds: created_at.as_second(),
-        nanos: created_at.subsec_nanosecond(),
-    };
-    proto::Lease { id: lease.id, created_at: Some(created_at), labels: lease.labels }
-}
-
 fn resource(asked: Option<proto::Resource>) -> Result<Resource, Status> {
-    let asked = asked.unwrap_or_default();
-    let kind = ResourceType::parse(&asked.r#type).map_err(status)?;
-    Ok(Resource { kind, id: asked.id })
+    field::required("resource", asked).and_then(lease::decode_resource).map_err(status)
 }

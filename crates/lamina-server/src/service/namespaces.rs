@@ -1,9 +1,11 @@
 //! `containerd.services.namespaces.v1.Namespaces`: the only service of its own that needs no namespace.
 
-use lamina_api::proto::containerd::services::namespaces::v1 as proto;
-use lamina_core::{Error, Host as _, Labels, Namespace, NamespaceStore};
-use proto::namespaces_server::NamespacesServer;
 use std::sync::Arc;
+
+use lamina_api::convert::{field, namespace};
+use lamina_api::proto::containerd::services::namespaces::v1 as proto;
+use lamina_core::{Host as _, Namespace, NamespaceStore};
+use proto::namespaces_server::NamespacesServer;
 use tonic::{Request, Response, Status};
 
 use super::{Answer, status};
@@ -24,7 +26,8 @@ impl proto::namespaces_server::Namespaces for Namespaces {
     ) -> Answer<proto::GetNamespaceResponse> {
         let name = name(&request.into_inner().name)?;
         let labels = self.0.labels(&name).await.map_err(status)?;
-        Ok(Response::new(proto::GetNamespaceResponse { namespace: Some(message(&name, labels)) }))
+        let namespace = Some(namespace::encode(&name, labels));
+        Ok(Response::new(proto::GetNamespaceResponse { namespace }))
     }
 
     async fn list(
@@ -32,7 +35,8 @@ impl proto::namespaces_server::Namespaces for Namespaces {
         _: Request<proto::ListNamespacesRequest>,
     ) -> Answer<proto::ListNamespacesResponse> {
         let found = self.0.list().await.map_err(status)?;
-        let namespaces = found.into_iter().map(|(name, labels)| message(&name, labels)).collect();
+        let encode = |(name, labels)| namespace::encode(&name, labels);
+        let namespaces = found.into_iter().map(encode).collect();
         Ok(Response::new(proto::ListNamespacesResponse { namespaces }))
     }
 
@@ -40,10 +44,11 @@ impl proto::namespaces_server::Namespaces for Namespaces {
         &self,
         request: Request<proto::CreateNamespaceRequest>,
     ) -> Answer<proto::CreateNamespaceResponse> {
-        let asked = request.into_inner().namespace.unwrap_or_default();
-        let name = name(&asked.name)?;
-        self.0.create(&name, asked.labels.clone()).await.map_err(status)?;
-        Ok(Response::new(proto::CreateNamespaceResponse { namespace: Some(asked) }))
+        let asked = field::required("namespace", request.into_inner().namespace);
+        let (name, labels) = asked.and_then(namespace::decode).map_err(status)?;
+        self.0.create(&name, labels.clone()).await.map_err(status)?;
+        let namespace = Some(namespace::encode(&name, labels));
+        Ok(Response::new(proto::CreateNamespaceResponse { namespace }))
     }
 
     async fn update(
@@ -51,11 +56,11 @@ impl proto::namespaces_server::Namespaces for Namespaces {
         request: Request<proto::UpdateNamespaceRequest>,
     ) -> Answer<proto::UpdateNamespaceResponse> {
         let request = request.into_inner();
-        let asked = request.namespace.unwrap_or_default();
-        let name = name(&asked.name)?;
-        let paths = request.update_mask.unwrap_or_default().paths;
-        let labels = self.0.update(&name, asked.labels, &paths).await.map_err(status)?;
-        let namespace = Some(message(&name, labels));
+        let paths = field::decode_mask(request.update_mask);
+        let asked = field::required("namespace", request.namespace);
+        let (name, labels) = asked.and_then(namespace::decode).map_err(status)?;
+        let labels = self.0.update(&name, labels, &paths).await.map_err(status)?;
+        let namespace = Some(namespace::encode(&name, labels));
         Ok(Response::new(proto::UpdateNamespaceResponse { namespace }))
     }
 
@@ -66,9 +71,5 @@ impl proto::namespaces_server::Namespaces for Namespaces {
 }
 
 fn name(text: &str) -> Result<Namespace, Status> {
-    Namespace::new(text).map_err(|error: Error| status(error))
-}
-
-fn message(name: &Namespace, labels: Labels) -> proto::Namespace {
-    proto::Namespace { name: name.to_string(), labels }
+    Namespace::new(text).map_err(status)
 }

@@ -71,6 +71,9 @@ impl ContainerStore for Containers {
     }
 
     async fn update(&self, new: Container, paths: &[String]) -> Result<Container> {
+        if new.id.is_empty() {
+            return Err(Error::invalid_argument("a container id must not be empty"));
+        }
         let (db, scope, paths) = (self.db.clone(), self.scope.clone(), paths.to_vec());
         blocking::run(move || {
             db.write(move |tx| {
@@ -122,35 +125,45 @@ fn check(container: &mut Container) -> Result<()> {
     if container.spec.type_url.is_empty() {
         return bad("a spec is required");
     }
-    if container.snapshot_key.is_empty() != container.snapshotter.is_empty()
-        && container.snapshotter.is_empty()
-    {
+    if container.snapshotter.is_empty() && !container.snapshot_key.is_empty() {
         return bad("a snapshot key needs a snapshotter");
+    }
+    if container.extensions.contains_key("") {
+        return bad("an extension needs a name");
     }
     labels::check(&container.labels)?;
     container.labels.retain(|_, value| !value.is_empty());
     Ok(())
 }
 
-/// Fields that `paths` name, or every field that may change.
+/// Fields that `paths` name, or every field that may change. Who sends the whole record must send the
+/// fixed fields as they are.
 fn merge(container: &mut Container, new: &Container, paths: &[String]) -> Result<()> {
-    const ALL: [&str; 5] = ["labels", "spec", "extensions", "image", "snapshot_key"];
-    let fixed = |field: &str, old: &str, new: &str| {
-        if old == new || new.is_empty() {
-            return Ok(());
+    const ALL: [&str; 5] = ["labels", "spec", "extensions", "image", "snapshotkey"];
+    if paths.is_empty() {
+        for (field, same) in [
+            ("runtime name", container.runtime == new.runtime),
+            ("snapshotter", container.snapshotter == new.snapshotter),
+        ] {
+            if !same {
+                return Err(Error::invalid_argument(format!(
+                    "container {:?}: the {field} cannot be changed",
+                    new.id
+                )));
+            }
         }
-        Err(Error::invalid_argument(format!("{field} of a container cannot be changed")))
-    };
-    fixed("the runtime", &container.runtime, &new.runtime)?;
-    fixed("the snapshotter", &container.snapshotter, &new.snapshotter)?;
-    let all: Vec<String> = ALL.iter().map(|path| (*path).to_owned()).collect();
-    let paths = if paths.is_empty() { &all } else { paths };
+        let all: Vec<String> = ALL.iter().map(|path| (*path).to_owned()).collect();
+        return merge(container, new, &all);
+    }
     let mut labels = std::mem::take(&mut container.labels);
     let merged = labels::apply_update(&mut labels, &new.labels, paths, |path| {
         match path {
             "spec" => container.spec.clone_from(&new.spec),
             "image" => container.image.clone_from(&new.image),
-            "snapshot_key" => container.snapshot_key.clone_from(&new.snapshot_key),
+            // containerd's word, and the field's name in the message.
+            "snapshotkey" | "snapshot_key" => {
+                container.snapshot_key.clone_from(&new.snapshot_key);
+            }
             "extensions" => container.extensions.clone_from(&new.extensions),
             _ => match path.strip_prefix("extensions.") {
                 Some(key) => {

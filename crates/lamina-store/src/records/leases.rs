@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lamina_core::lease::Resource;
-use lamina_core::namespace::check_identifier;
 use lamina_core::{Error, Filters, Labels, Lease, LeaseStore, Result, Scope, labels};
 
 use crate::blocking;
@@ -30,7 +29,7 @@ impl Leases {
 impl LeaseStore for Leases {
     async fn create(&self, id: &str, mut labels: Labels) -> Result<Lease> {
         let id = if id.is_empty() { random_id()? } else { id.to_owned() };
-        check_identifier(&id)?;
+        check_id(&id)?;
         labels::check(&labels)?;
         labels.retain(|_, value| !value.is_empty());
         let (db, scope) = (self.db.clone(), self.scope.clone());
@@ -103,6 +102,19 @@ impl LeaseStore for Leases {
         })
         .await
     }
+}
+
+/// Clients name leases as they like, by paths too: a lease of `ctr images mount` is named after the
+/// mount point. Only the length is bounded, to that of containerd's keys (bbolt's `MaxKeySize`).
+fn check_id(id: &str) -> Result<()> {
+    const LONGEST: usize = 32_768;
+    if id.len() > LONGEST {
+        return Err(Error::invalid_argument(format!(
+            "a lease id of {} bytes is longer than {LONGEST}",
+            id.len()
+        )));
+    }
+    Ok(())
 }
 
 /// An id that nobody has: time and random bytes, in the alphabet of identifiers.

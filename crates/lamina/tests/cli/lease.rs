@@ -64,7 +64,9 @@ fn mistakes() {
     env.ok(&["lease", "create", "--id", "l"]);
     says(&env.fails(&["lease", "create", "--id", "l"]), &["\"l\"", "exists"]);
     says(&env.fails(&["lease", "rm", "none"]), &["none"]);
-    says(&env.fails(&["lease", "create", "--id", "a/b"]), &["a/b"]);
+    // Ids are any text up to a length; those of `ctr images mount` are mount points.
+    env.ok(&["lease", "create", "--id", "/mnt/a b"]);
+    says(&env.misused(&["lease", "create", "--id", &"x".repeat(32_769)]), &["32769 bytes"]);
     let long = format!("k={}", "v".repeat(4096));
     says(&env.misused(&["lease", "create", &long]), &["over the maximum"]);
 }

@@ -1,24 +1,17 @@
 //! The service Images, over its socket: each status, and what field masks and dates do.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // Helpers of tests are tests.
-
-mod support;
-
-use std::collections::BTreeMap;
-
 use lamina_api::proto::containerd::services::images::v1 as proto;
 use lamina_api::proto::containerd::types::Descriptor;
 use prost_types::{FieldMask, Timestamp};
 use proto::images_client::ImagesClient;
-use support::{Server, call, call_in, refused};
+
 use tonic::transport::Channel;
 use tonic::{Code, Request};
 
-type Client = ImagesClient<Channel>;
+use crate::map;
+use crate::support::{Server, call, call_in, refused};
 
-fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
-}
+type Client = ImagesClient<Channel>;
 
 fn digest(of: &str) -> String {
     lamina_core::Digest::sha256(of.as_bytes()).to_string()
