@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::Result;
 use crate::container::ContainerStore;
 use crate::content::ContentStore;
+use crate::diff::Differ;
 use crate::image::ImageStore;
 use crate::layer::LayerStore;
 use crate::lease::LeaseStore;
@@ -32,6 +33,9 @@ pub trait Host: Send + Sync + fmt::Debug {
     /// # Errors
     /// As [`snapshotter`](Self::snapshotter); Unimplemented where layers are laid by somebody else.
     fn layers(&self, scope: &Scope, name: &str) -> Result<Arc<dyn LayerStore>>;
+
+    /// Layers to and from mounts.
+    fn differ(&self, scope: &Scope) -> Arc<dyn Differ>;
 
     /// Image records.
     fn images(&self, scope: &Scope) -> Arc<dyn ImageStore>;

@@ -132,6 +132,11 @@ pub fn compression(media_type: &str) -> Option<Compression> {
     }
 }
 
+/// A layer that is a tar archive, plain, gzip or zstd, and nothing around it.
+pub fn is_tar_layer(media_type: &str) -> bool {
+    compression(media_type).is_some() || matches!(media_type, DOCKER_LAYER | DOCKER_LAYER_FOREIGN)
+}
+
 /// The OCI type for a Docker type; any other type is returned as it is.
 pub fn to_oci(media_type: &str) -> &str {
     PAIRS.iter().find(|(docker, _)| *docker == media_type).map_or(media_type, |(_, oci)| oci)
@@ -214,6 +219,8 @@ mod tests {
             }
             assert_eq!(is_nondistributable(media_type), nondistributable, "{media_type:?}");
             assert_eq!(compression(media_type), hint, "{media_type:?}");
+            let wrapped = media_type.ends_with("+encrypted") || media_type.contains(".erofs.");
+            assert_eq!(is_tar_layer(media_type), class == 'l' && !wrapped, "{media_type:?}");
         }
     }
 

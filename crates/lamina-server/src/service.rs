@@ -2,6 +2,7 @@
 
 mod containers;
 mod content;
+mod diff;
 mod events;
 mod health;
 mod images;
@@ -44,6 +45,7 @@ pub(crate) fn routes(parts: &Parts) -> Routes {
         routes,
         containers::server(parts),
         content::server(parts),
+        diff::server(parts),
         events::server(parts),
         health::server(parts),
         images::server(parts),

@@ -11,12 +11,13 @@ use lamina_core::event::NoEvents;
 use lamina_core::layer::LayerStore;
 use lamina_core::mount::MountManager;
 use lamina_core::{
-    ContainerStore, ContentStore, Error, EventSink, Host, ImageStore, LeaseStore, NamespaceStore,
-    Result, Scope, Snapshotter,
+    ContainerStore, ContentStore, Differ, Error, EventSink, Host, ImageStore, LeaseStore,
+    NamespaceStore, Result, Scope, Snapshotter,
 };
 
 use crate::content;
 use crate::db::{self, Db};
+use crate::diff::LocalDiffer;
 use crate::diff::apply::Limits;
 use crate::durability::Durability;
 use crate::fault::Steps;
@@ -263,6 +264,12 @@ impl Store {
         fsck::run(self, options)
     }
 
+    /// How much one layer may have.
+    fn limits(&self) -> Limits {
+        let Options { reserve, limits, .. } = &self.0.options;
+        Limits { free_bytes: limits.free_bytes.max(*reserve), ..limits.clone() }
+    }
+
     pub(crate) fn db(&self) -> &Db {
         &self.0.db
     }
@@ -310,9 +317,16 @@ impl Host for Store {
 
     fn layers(&self, scope: &Scope, name: &str) -> Result<Arc<dyn LayerStore>> {
         let (snapshots, content) = (self.snapshots(scope, name)?, self.content_now(scope));
-        let Options { reserve, limits, .. } = &self.0.options;
-        let limits = Limits { free_bytes: limits.free_bytes.max(*reserve), ..limits.clone() };
-        Ok(Arc::new(Layers::new(snapshots, content, self.0.temp.clone(), limits)))
+        Ok(Arc::new(Layers::new(snapshots, content, self.0.temp.clone(), self.limits())))
+    }
+
+    fn differ(&self, scope: &Scope) -> Arc<dyn Differ> {
+        Arc::new(LocalDiffer {
+            engines: Arc::clone(&self.0.engines),
+            content: self.content_now(scope),
+            temp: self.0.temp.clone(),
+            limits: self.limits(),
+        })
     }
 
     fn images(&self, scope: &Scope) -> Arc<dyn ImageStore> {

@@ -7,8 +7,9 @@ use prost_types::FieldMask;
 use proto::content_client::ContentClient;
 use tonic::{Code, Status};
 
-use crate::map;
-use crate::support::{Server, call, call_in, refused};
+use crate::support::refused;
+use crate::{call, call_in, map, start};
+
 use crate::write::{Client, put};
 
 const MIB: usize = 1 << 20;
@@ -32,7 +33,7 @@ async fn list(client: &mut Client, filters: &[&str]) -> Vec<Vec<proto::Info>> {
 
 #[tokio::test]
 async fn a_part_of_a_blob_comes_in_chunks() {
-    let server = Server::start().await;
+    let server = start().await;
     let mut client = ContentClient::new(server.channel());
     let data: Vec<u8> = (0..2 * MIB + 5).map(|at| (at % 251) as u8).collect();
     let digest = put(&mut client, "test", &data).await;
@@ -75,7 +76,7 @@ async fn a_part_of_a_blob_comes_in_chunks() {
 
 #[tokio::test]
 async fn slow_readers_make_the_daemon_wait() {
-    let server = Server::start().await;
+    let server = start().await;
     let mut client = ContentClient::new(server.channel());
     let digest = put(&mut client, "test", &vec![1; 12 * MIB]).await;
     let before = resident();
@@ -107,7 +108,7 @@ fn resident() -> usize {
 
 #[tokio::test]
 async fn listings_are_of_the_namespace_and_in_batches() {
-    let server = Server::start().await;
+    let server = start().await;
     let mut client = ContentClient::new(server.channel());
     assert_eq!(list(&mut client, &[]).await, Vec::<Vec<proto::Info>>::new());
     let mut wanted = Vec::new();
@@ -134,7 +135,7 @@ async fn listings_are_of_the_namespace_and_in_batches() {
 
 #[tokio::test]
 async fn labels_change_by_mask() {
-    let server = Server::start().await;
+    let server = start().await;
     let mut client = ContentClient::new(server.channel());
     let digest = put(&mut client, "test", b"x").await;
     let update = |labels: &[(&str, &str)], paths: &[&str]| {
@@ -165,7 +166,7 @@ async fn labels_change_by_mask() {
 
 #[tokio::test]
 async fn deletion_is_of_the_namespace() {
-    let server = Server::start().await;
+    let server = start().await;
     let mut client = ContentClient::new(server.channel());
     let digest = put(&mut client, "test", b"x").await;
     put(&mut client, "other", b"x").await;

@@ -8,8 +8,8 @@ use proto::snapshots_client::SnapshotsClient;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
 
-use crate::map;
-use crate::support::{Server, call, call_in, refused};
+use crate::support::{Server, refused};
+use crate::{call, call_in, map, start};
 
 type Client = SnapshotsClient<Channel>;
 
@@ -61,7 +61,7 @@ async fn filled(server: &Server) -> Client {
 
 #[tokio::test]
 async fn a_snapshot_lives_as_clients_expect() {
-    let server = Server::start().await;
+    let server = start().await;
     let mut client = filled(&server).await;
     let info = client.stat(call(stat("top"))).await.unwrap().into_inner().info.unwrap();
     assert_eq!((info.name.as_str(), info.parent.as_str()), ("top", "base"));
@@ -98,7 +98,7 @@ async fn a_snapshot_lives_as_clients_expect() {
 
 #[tokio::test]
 async fn each_mistake_has_its_status() {
-    let server = Server::start().await;
+    let server = start().await;
     let mut c = filled(&server).await;
     let (exists, absent) = (Code::AlreadyExists, Code::NotFound);
     let (invalid, state) = (Code::InvalidArgument, Code::FailedPrecondition);
@@ -126,7 +126,7 @@ async fn each_mistake_has_its_status() {
 
 #[tokio::test]
 async fn every_call_names_a_snapshotter_that_is_there() {
-    let server = Server::start().await;
+    let server = start().await;
     let client = SnapshotsClient::new(server.channel());
     for (name, text) in [
         ("", "snapshotter argument missing: invalid argument"),
@@ -158,7 +158,7 @@ fn told<T>(answer: Result<Response<T>, Status>) -> (Code, String) {
 
 #[tokio::test]
 async fn listings_are_filtered_and_in_batches() {
-    let server = Server::start().await;
+    let server = start().await;
     let mut client = filled(&server).await;
     for number in 0..210 {
         client.prepare(prepare(&format!("many-{number:03}"), "")).await.unwrap();

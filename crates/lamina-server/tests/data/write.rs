@@ -12,8 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
-use crate::map;
-use crate::support::{Server, call, call_in};
+use crate::{call, call_in, map, start};
 
 pub(crate) type Client = ContentClient<Channel>;
 
@@ -75,7 +74,7 @@ pub(crate) async fn put(client: &mut Client, namespace: &str, data: &[u8]) -> St
 
 #[tokio::test]
 async fn a_blob_is_written_as_clients_do() {
-    let server = Server::start().await;
+    let server = start().await;
     let mut client = ContentClient::new(server.channel());
     let mut session = Session::open(&mut client, "test").await;
     let first = WriteContentRequest { total: 11, expected: digest(b"hello world"), ..stat("r") };
@@ -110,7 +109,7 @@ async fn a_blob_is_written_as_clients_do() {
 
 #[tokio::test]
 async fn what_may_not_be_written_is_refused() {
-    let server = Server::start().await;
+    let server = start().await;
     let mut client = ContentClient::new(server.channel());
     let known = put(&mut client, "test", b"known").await;
     let with =
@@ -196,7 +195,7 @@ async fn what_may_not_be_written_is_refused() {
 
 #[tokio::test]
 async fn offset_0_begins_again() {
-    let server = Server::start().await;
+    let server = start().await;
     let mut client = ContentClient::new(server.channel());
     let mut session = Session::open(&mut client, "test").await;
     session.say(stat("r")).await.unwrap();
@@ -209,7 +208,7 @@ async fn offset_0_begins_again() {
 
 #[tokio::test]
 async fn an_ingest_has_one_writer_and_namespaces_their_own() {
-    let server = Server::start().await;
+    let server = start().await;
     let mut client = ContentClient::new(server.channel());
     let mut first = Session::open(&mut client, "test").await;
     first.say(stat("r")).await.unwrap();
@@ -243,7 +242,7 @@ async fn an_ingest_has_one_writer_and_namespaces_their_own() {
 
 #[tokio::test]
 async fn a_client_that_vanishes_leaves_an_ingest_to_go_on_with() {
-    let server = Server::start().await;
+    let server = start().await;
     let mut other = ContentClient::new(server.channel());
     let block = vec![7; 1 << 20];
     for turn in 0..8 {
@@ -277,7 +276,7 @@ async fn a_client_that_vanishes_leaves_an_ingest_to_go_on_with() {
 
 #[tokio::test]
 async fn a_lease_holds_what_is_written_and_what_was_here() {
-    let server = Server::start().await;
+    let server = start().await;
     let mut client = ContentClient::new(server.channel());
     let mut leases = LeasesClient::new(server.channel());
     let id = "l".to_owned();
@@ -306,7 +305,7 @@ async fn a_lease_holds_what_is_written_and_what_was_here() {
 
 #[tokio::test]
 async fn a_blob_of_another_namespace_needs_no_bytes() {
-    let server = Server::start().await;
+    let server = start().await;
     let mut client = ContentClient::new(server.channel());
     let blob = put(&mut client, "test", b"shared").await;
     let mut session = Session::open(&mut client, "other").await;
@@ -320,7 +319,7 @@ async fn a_blob_of_another_namespace_needs_no_bytes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_clients_write_and_read_at_once() {
-    let server = Server::start().await;
+    let server = start().await;
     let mut clients = Vec::new();
     for number in 0..64_u64 {
         let channel = server.connect().await;

@@ -61,6 +61,7 @@ impl Server {
 }
 
 /// A call in the namespace `test`.
+#[allow(dead_code, reason = "some have a call of their own")]
 pub(crate) fn call<T>(message: T) -> Request<T> {
     call_in("test", message)
 }

@@ -54,6 +54,21 @@ impl Read<'_> {
         )
     }
 
+    /// The name that the namespace has for the active `id`; an active has one.
+    pub(crate) fn active_name(
+        &self,
+        namespace: &Namespace,
+        snapshotter: &str,
+        id: SnapshotId,
+    ) -> Result<Option<NameRow>> {
+        let found = self.one(
+            &format!("{SELECT} WHERE n.namespace = ?1 AND n.snapshotter = ?2 AND n.id = ?3"),
+            params![namespace.as_str(), snapshotter, number(id)],
+            row,
+        )?;
+        Ok(found.filter(|name| name.kind == Kind::Active))
+    }
+
     /// Up to `most` names behind `after`, in byte order of keys.
     pub(crate) fn name_page(
         &self,

@@ -7,3 +7,6 @@
 
 pub mod apply;
 pub mod compression;
+mod local;
+
+pub(crate) use local::LocalDiffer;

@@ -8,7 +8,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use lamina_core::{Error, Result};
+use lamina_core::{Error, Mount, Result};
 
 /// What an overlay is made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,11 +25,33 @@ pub(super) struct Layers {
     pub(super) rest: Vec<String>,
 }
 
+/// The upper directory of an overlay that can be written to, and the lower ones, top first. None for
+/// any other mount, and where only a mounted overlay can make deletions (`userxattr`).
+///
+/// # Errors
+/// InvalidArgument for a directory that is not absolute.
+pub(crate) fn overlay_directories(mount: &Mount) -> Result<Option<(PathBuf, Vec<PathBuf>)>> {
+    let by_user = mount.options.iter().any(|option| option == "userxattr");
+    if mount.kind != "overlay" || mount.is_read_only() || by_user {
+        return Ok(None);
+    }
+    let layers = take(mount.options.clone())?;
+    Ok(layers.upper.map(|upper| (upper, layers.lower)))
+}
+
 /// Takes the directories out of an overlay's options.
 ///
 /// # Errors
 /// InvalidArgument for a directory that is not absolute, or none at all below.
 pub(super) fn parse(options: Vec<String>) -> Result<Layers> {
+    let layers = take(options)?;
+    if layers.lower.is_empty() {
+        return Err(Error::invalid_argument("overlay mount without a lowerdir"));
+    }
+    Ok(layers)
+}
+
+fn take(options: Vec<String>) -> Result<Layers> {
     let mut layers = Layers::default();
     for option in options {
         match option.split_once('=') {
@@ -58,9 +80,6 @@ pub(super) fn parse(options: Vec<String>) -> Result<Layers> {
             Some(("datadir+", value)) => layers.data.push(directory(value)?),
             _ => layers.rest.push(option),
         }
-    }
-    if layers.lower.is_empty() {
-        return Err(Error::invalid_argument("overlay mount without a lowerdir"));
     }
     Ok(layers)
 }

@@ -146,7 +146,7 @@ impl Engine {
                 .ok_or_else(|| Error::not_found(format!("snapshot {:?}", commit.key)))?;
             let parent_name = match &commit.options.parent {
                 Some(wanted) if active.parent.is_empty() => wanted.clone(),
-                _ => active.parent,
+                _ => active.parent.clone(),
             };
             if let Some(parent) = parent {
                 let still = tx.name(space, &snapshotter, &parent_name)?;
@@ -161,6 +161,9 @@ impl Engine {
             if let Some(layer) = &commit.layer {
                 row.diff_id = Some(layer.diff_id.clone());
                 row.blob.clone_from(&layer.blob);
+            } else if parent.is_some() && active.parent.is_empty() {
+                // Laid down as the lowest layer, which reads a deletion otherwise.
+                (row.diff_id, row.blob) = (None, None);
             }
             row.chain_id = verified_chain(tx, &snapshotter, &row)?;
             tx.update_snapshot(&snapshotter, &row)?;
@@ -205,22 +208,26 @@ impl Engine {
         self.options.steps.reach("commit.settled")
     }
 
-    /// Remembers the layer that our own apply laid down in the active `key`, for a commit that a
-    /// client asks for later. A second layer on the same active takes the mark away again: its
-    /// tree is then no single layer's.
-    pub(crate) fn record_layer(&self, scope: &Scope, key: &str, layer: Layer) -> Result<()> {
+    /// Remembers the one layer that makes up the active `key`, for a commit that a client asks for
+    /// later, or that it is made of anything else.
+    pub(crate) fn record_layer(
+        &self,
+        scope: &Scope,
+        key: &str,
+        id: SnapshotId,
+        layer: Option<Layer>,
+    ) -> Result<()> {
         let (scope, key, snapshotter) = (scope.clone(), key.to_owned(), self.name.clone());
         self.db.write(move |tx| {
-            let name = tx
-                .name(&scope.namespace, &snapshotter, &key)?
-                .filter(|name| name.kind == Kind::Active)
-                .ok_or_else(|| Error::not_found(format!("active snapshot {key:?}")))?;
-            let Some(mut row) = tx.snapshot(&snapshotter, name.id)? else {
-                return Err(Error::not_found(format!("active snapshot {key:?}")));
-            };
-            let fresh = row.diff_id.is_none();
-            row.diff_id = fresh.then(|| layer.diff_id.clone());
-            row.blob = if fresh { layer.blob.clone() } else { None };
+            let gone = || Error::not_found(format!("active snapshot {key:?}"));
+            let name = tx.active_name(&scope.namespace, &snapshotter, id)?;
+            // Removed and made again is another one.
+            if name.is_none_or(|name| name.key != key) {
+                return Err(gone());
+            }
+            let mut row = tx.snapshot(&snapshotter, id)?.ok_or_else(gone)?;
+            row.diff_id = layer.as_ref().map(|layer| layer.diff_id.clone());
+            row.blob = layer.as_ref().and_then(|layer| layer.blob.clone());
             tx.update_snapshot(&snapshotter, &row)
         })
     }

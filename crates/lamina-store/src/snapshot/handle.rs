@@ -9,7 +9,7 @@ use lamina_core::{Digest, Filters, Labels, Mount, Result, Scope};
 
 use super::commit::{Commit, Layer};
 use super::create::New;
-use super::driver::{Place, Snapshot, Target};
+use super::driver::{Place, Snapshot, SnapshotId, Target};
 use super::engine::Engine;
 use crate::blocking;
 use crate::durability::Durability;
@@ -131,9 +131,26 @@ impl Handle {
         self.engine.find(&self.scope, chain)
     }
 
-    /// Remembers that our own apply laid `layer` into the active `key`, for a commit by a client.
-    pub fn record_layer_now(&self, key: &str, layer: Layer) -> Result<()> {
-        self.engine.record_layer(&self.scope, key, layer)
+    /// The active `id`: its key, and its mounts. None when the namespace has no such active.
+    ///
+    /// # Errors
+    /// Those of the database and of the driver.
+    pub fn active_now(&self, id: SnapshotId) -> Result<Option<(String, Vec<Mount>)>> {
+        let engine = &self.engine;
+        let found = engine.db.read(|r| {
+            let name = r.active_name(&self.scope.namespace, &engine.name, id)?;
+            name.map(|name| Ok((engine.describe(r, &name)?, name.key))).transpose()
+        })?;
+        found.map(|(snapshot, key)| Ok((key, engine.driver.mounts(&snapshot)?))).transpose()
+    }
+
+    /// Remembers that our own apply laid `layer`, and nothing else, into the active `key`, which is
+    /// `id`, for a commit by a client; or with no layer, that nobody knows what is in it.
+    ///
+    /// # Errors
+    /// NotFound when `key` is not that active any more.
+    pub fn record_layer_now(&self, key: &str, id: SnapshotId, layer: Option<Layer>) -> Result<()> {
+        self.engine.record_layer(&self.scope, key, id, layer)
     }
 
     /// Gives this namespace the verified chain `chain` that another has; see [`Engine::adopt`].

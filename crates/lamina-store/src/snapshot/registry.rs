@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use lamina_core::{Error, Kind, Result};
 
-use super::driver::{Driver, OpenError};
+use super::driver::{Driver, OpenError, SnapshotId};
 use super::engine::{Engine, Options};
 use super::locks::{Pins, lock};
 use crate::db::Db;
@@ -103,6 +103,16 @@ impl Engines {
         source
             .and_then(|source| source.root.clone())
             .unwrap_or_else(|| self.root.join(format!("io.containerd.snapshotter.v1.{name}")))
+    }
+
+    /// The snapshotter, of those whose snapshots are directories, in which `path` lies, and the
+    /// snapshot that it belongs to.
+    pub(crate) fn owner(&self, path: &Path) -> Option<(Arc<Engine>, SnapshotId)> {
+        self.sources.iter().find_map(|source| {
+            let below = path.strip_prefix(self.root_of(&source.name).join("snapshots")).ok()?;
+            let id = below.components().next()?.as_os_str().to_str()?.parse().ok()?;
+            Some((self.get(&source.name).ok()?, SnapshotId(id)))
+        })
     }
 
     /// Closes what was opened.

@@ -25,6 +25,7 @@ use crate::mount::temp::TempMounts;
 use crate::snapshot::Handle;
 
 use sink::Sink;
+pub(crate) use stage::BlobStream;
 use stage::Staging;
 
 /// Receives layers for one namespace, lease and snapshotter. Cheap to clone.

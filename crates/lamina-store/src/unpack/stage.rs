@@ -103,7 +103,7 @@ impl Staging {
         blob: &Reader,
         cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<Staged> {
-        self.apply(BlobStream { blob, offset: 0 }, cancelled, &|_| ())
+        self.apply(BlobStream::new(blob), cancelled, &|_| ())
     }
 }
 
@@ -166,9 +166,17 @@ fn fresh_key(layer: &Layer) -> Result<String> {
     Ok(format!("extract-{nanos}-{random} {}", layer.chain_id))
 }
 
-struct BlobStream<'a> {
+/// A blob from its start.
+#[derive(Debug)]
+pub(crate) struct BlobStream<'a> {
     blob: &'a Reader,
     offset: u64,
+}
+
+impl<'a> BlobStream<'a> {
+    pub(crate) fn new(blob: &'a Reader) -> Self {
+        BlobStream { blob, offset: 0 }
+    }
 }
 
 impl Read for BlobStream<'_> {
