@@ -68,6 +68,11 @@ pub(crate) const PACKAGES: &[Package] = &[
         why: "privileged tests: the trees that it unpacks, to compare with",
     },
     Package {
+        name: "systemd",
+        programs: &["systemd-analyze"],
+        why: "checks the unit file that is shipped",
+    },
+    Package {
         name: "umoci",
         programs: &["umoci"],
         why: "privileged tests: the trees that it unpacks, to compare with",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lamina_core::{Error, Result};
 use lamina_store::Store;
 use tokio::net::UnixListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,7 @@ use crate::parts::Parts;
 use crate::service;
 use crate::socket::{self, Owner};
 use crate::streams::Streams;
+use crate::upkeep;
 
 /// What a daemon is made from.
 #[derive(Debug)]
@@ -53,6 +54,7 @@ pub struct Running {
     parts: Parts,
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
     collecting: JoinHandle<()>,
+    upkeep: JoinHandle<()>,
     address: PathBuf,
 }
 
@@ -95,6 +97,12 @@ impl Daemon {
             gc::run(parts.store.clone(), gc::Settings::default(), parts.stopping.clone());
         // joined: by `Running::drain`.
         let collecting = tokio::spawn(collecting);
+        // joined: by `Running::drain`.
+        let upkeep = tokio::spawn(upkeep::run(
+            parts.store.clone(),
+            upkeep::INTERVAL,
+            parts.stopping.clone(),
+        ));
         let serving = Server::builder()
             .initial_connection_window_size(WINDOW)
             .initial_stream_window_size(WINDOW)
@@ -106,24 +114,25 @@ impl Daemon {
             );
         // joined: by `Running::drain`.
         let serving = tokio::spawn(serving);
-        tracing::info!(address = %address.display(), "serving");
-        notify("READY=1");
-        Running { parts, serving, collecting, address }
+        Running { parts, serving, collecting, upkeep, address }
     }
 }
 
 impl Running {
-    /// Serves until SIGTERM or SIGINT, then [`drain`](Self::drain)s.
+    /// Tells the service manager that the socket answers, serves until SIGTERM or SIGINT, then
+    /// [`drain`](Self::drain)s.
     ///
     /// # Errors
-    /// Internal when serving fails by itself or signals cannot be had; those of `drain`.
+    /// Cancelled when a second signal ends the drain: the store is then as a kill leaves it, and the
+    /// process is to exit at once. Internal when serving fails by itself or signals cannot be had;
+    /// those of `drain`.
     pub async fn until_signalled(mut self) -> Result<()> {
-        let failed = |error| Error::internal("wait for signals").with_source(error);
-        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        let mut signals = Signals::new()?;
+        // From here on a signal drains: not before is the manager told that it may send one.
+        tracing::info!(address = %self.address.display(), "serving");
+        notify("READY=1");
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            () = signals.next() => {}
             ended = &mut self.serving => {
                 let error = Error::internal("the server ended by itself");
                 let error = match ended {
@@ -131,11 +140,16 @@ impl Running {
                     Ok(Err(why)) => error.with_source(why),
                     Err(why) => error.with_source(why),
                 };
-                close(self.parts.store).await;
+                self.parts.stopping.cancel();
+                self.finish().await;
                 return Err(error);
             }
         }
-        self.drain().await
+        tokio::select! {
+            biased;
+            drained = self.drain() => drained,
+            () = signals.next() => Err(Error::cancelled("a second signal ended the daemon at once")),
+        }
     }
 
     /// Takes no new calls, lets those in progress end for a while, and closes the store.
@@ -149,17 +163,47 @@ impl Running {
         if tokio::time::timeout(DRAIN, &mut self.serving).await.is_err() {
             tracing::warn!("calls in progress are cut off");
             self.serving.abort();
-            let _ = self.serving.await;
+            let _ = (&mut self.serving).await;
         }
+        self.finish().await;
+        Ok(())
+    }
+
+    /// Waits for what goes on beside calls, and puts socket and store away.
+    async fn finish(self) {
         if let Err(error) = self.collecting.await {
             tracing::warn!(%error, "the collector ended early");
+        }
+        if let Err(error) = self.upkeep.await {
+            tracing::warn!(%error, "the upkeep ended early");
         }
         // A daemon that starts meanwhile has put its own socket there.
         if std::os::unix::net::UnixStream::connect(&self.address).is_err() {
             let _ = std::fs::remove_file(&self.address);
         }
         close(self.parts.store).await;
-        Ok(())
+    }
+}
+
+/// What asks a daemon to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Signals> {
+        let failed = |error| Error::internal("wait for signals").with_source(error);
+        let terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        Ok(Signals { terminate, interrupt })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod service;
 mod socket;
 #[cfg_attr(not(test), expect(dead_code, reason = "transfers take streams"))]
 mod streams;
+mod upkeep;
 
 pub use daemon::{Daemon, Running};
 pub use socket::Owner;

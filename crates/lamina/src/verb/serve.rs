@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use lamina_core::Result;
+use lamina_core::{Kind, Result};
 use lamina_server::{Daemon, Owner, daemon};
 
 use crate::cli::Settings;
@@ -13,7 +13,7 @@ const WAIT: Duration = Duration::from_secs(60);
 
 /// Serves containerd's API on a socket until it is told to stop
 ///
-/// SIGTERM and SIGINT let calls in progress end. Containers live on.
+/// SIGTERM and SIGINT let calls in progress end; a second one does not. Containers live on.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// The user that owns the socket
@@ -33,6 +33,14 @@ impl Serve {
             address: settings.address.clone().unwrap_or_else(|| settings.default_socket()),
             owner: Owner { uid: self.uid, gid: self.gid },
         };
-        Daemon::build(options).await?.spawn().until_signalled().await
+        let ended = Daemon::build(options).await?.spawn().until_signalled().await;
+        if let Err(error) = &ended
+            && error.kind() == Kind::Cancelled
+        {
+            // Returning would wait for the blocking threads, which is what nobody wants to wait for.
+            eprintln!("error: {error}");
+            std::process::exit(130);
+        }
+        ended
     }
 }

@@ -1,0 +1,7 @@
+//! The daemon as a process: how it starts, what it says to its manager, and how it ends.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)] // Outside of `#[test]` too, this is all tests.
+
+mod daemon;
+mod lifecycle;
+mod unit;
