@@ -1,8 +1,10 @@
 //! A daemon's life: configuration → build → spawn → drain.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use lamina_core::introspection::PluginStatus;
 use lamina_core::{Error, Result};
 use lamina_store::Store;
 use tokio::net::UnixListener;
@@ -12,10 +14,12 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
+use crate::config::Config;
 use crate::events::{Bounds, Dispatcher, Hub};
 use crate::gc;
 use crate::notify::notify;
 use crate::parts::Parts;
+use crate::plugin::{self, Site};
 use crate::service;
 use crate::socket::{self, Owner};
 use crate::streams::Streams;
@@ -24,12 +28,10 @@ use crate::upkeep;
 /// What a daemon is made from.
 #[derive(Debug)]
 pub struct Options {
-    /// The store it owns.
+    /// The store it owns, as [`Config::store`] says or otherwise.
     pub store: lamina_store::Options,
-    /// Where it listens.
-    pub address: PathBuf,
-    /// Who may connect there.
-    pub owner: Owner,
+    /// Everything else.
+    pub config: Config,
 }
 
 /// How long calls in progress may go on once the daemon is asked to stop.
@@ -62,9 +64,12 @@ impl Daemon {
     /// Opens the store, waiting for a command that has it, and the socket.
     ///
     /// # Errors
-    /// Those of opening the store; AlreadyExists when a daemon answers at the address.
+    /// Those of opening the store; AlreadyExists when a daemon answers at the address;
+    /// FailedPrecondition for a required plugin that does not work.
     pub async fn build(options: Options) -> Result<Daemon> {
-        let Options { mut store, address, owner } = options;
+        let Options { mut store, config } = options;
+        let address = config.grpc_address();
+        let owner = Owner { uid: config.grpc.uid, gid: config.grpc.gid };
         // The lock is a daemon's for as long as it lives: no use in waiting for it.
         socket::check_free(&address)?;
         let (events, dispatcher) = Hub::new(Bounds::default());
@@ -72,7 +77,10 @@ impl Daemon {
         let open = tokio::task::spawn_blocking(move || Store::open(store)).await;
         let store =
             open.map_err(|error| Error::internal("open the store").with_source(error))??;
-        let listener = match socket::listen(&address, owner) {
+        let config = Arc::new(config);
+        let services = Some(service::names(&config));
+        let site = Site { store: store.clone(), config: Arc::clone(&config), services };
+        let listener = match plugins(&site).await.and_then(|()| socket::listen(&address, owner)) {
             Ok(listener) => listener,
             Err(error) => {
                 close(store).await;
@@ -80,6 +88,8 @@ impl Daemon {
             }
         };
         let parts = Parts {
+            config,
+            introspection: Arc::new(plugin::Local(site)),
             store,
             events,
             streams: Streams::default(),
@@ -93,8 +103,7 @@ impl Daemon {
         let Daemon { parts, dispatcher, listener, address } = self;
         // joined: it ends when the store and the services, who hold the hub, are gone.
         tokio::spawn(dispatcher.run());
-        let collecting =
-            gc::run(parts.store.clone(), gc::Settings::default(), parts.stopping.clone());
+        let collecting = gc::run(parts.store.clone(), parts.config.gc, parts.stopping.clone());
         // joined: by `Running::drain`.
         let collecting = tokio::spawn(collecting);
         // joined: by `Running::drain`.
@@ -205,6 +214,26 @@ impl Signals {
             _ = self.interrupt.recv() => {}
         }
     }
+}
+
+/// Starts the plugins and logs how they fare.
+async fn plugins(site: &Site) -> Result<()> {
+    let site = site.clone();
+    let start = move || {
+        for plugin in site.plugins() {
+            let (kind, id) = (&plugin.kind, &plugin.id);
+            match (plugin.status(), &plugin.init_error) {
+                (PluginStatus::Error, Some(why)) => {
+                    tracing::warn!(%kind, %id, why = why.message, "plugin does not work");
+                }
+                (status, _) => tracing::debug!(%kind, %id, %status, "plugin"),
+            }
+        }
+        site.cannot_disable().iter().for_each(|warning| tracing::warn!("{warning}"));
+        site.check_required()
+    };
+    let started = tokio::task::spawn_blocking(start).await;
+    started.map_err(|error| Error::internal("start the plugins").with_source(error))?
 }
 
 /// What cannot be put away now is put in order at the next start.

@@ -10,11 +10,11 @@ use std::time::Duration;
 use lamina_store::Store;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use pace::Settings;
+use crate::config::Gc;
 use pace::{Counts, Pace};
 
 /// Collects until the daemon stops; a collection that has begun is done then.
-pub(crate) async fn run(store: Store, settings: Settings, stopping: CancellationToken) {
+pub(crate) async fn run(store: Store, settings: Gc, stopping: CancellationToken) {
     let mut pace = Pace::new(settings);
     let mut pause = settings.startup_delay;
     loop {
@@ -69,7 +69,7 @@ mod tests {
         };
         let store = Store::open(options).unwrap();
         let stopping = CancellationToken::new();
-        let settings = Settings { pause_threshold: 0.5, ..Settings::default() };
+        let settings = Gc { pause_threshold: 0.5, ..Gc::default() };
         // joined: below.
         let collecting = tokio::spawn(run(store.clone(), settings, stopping.clone()));
 

@@ -2,15 +2,21 @@
 
 use std::sync::Arc;
 
+use lamina_core::introspection::Introspection;
 use lamina_store::Store;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Config;
 use crate::events::Hub;
 use crate::streams::Streams;
 
 /// The parts of a daemon. Clones are the same parts.
 #[derive(Clone, Debug)]
 pub(crate) struct Parts {
+    /// What the daemon goes by.
+    pub(crate) config: Arc<Config>,
+    /// What the daemon is made of.
+    pub(crate) introspection: Arc<dyn Introspection>,
     /// The state of this host.
     pub(crate) store: Store,
     /// Where events go through.

@@ -6,6 +6,7 @@ mod diff;
 mod events;
 mod health;
 mod images;
+mod introspection;
 mod leases;
 mod mounts;
 mod namespaces;
@@ -17,10 +18,13 @@ mod streaming;
 mod tasks;
 mod version;
 
+use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::{Response, Status};
 
+use crate::config::Config;
 use crate::parts::Parts;
+use crate::plugin;
 
 /// The size of a message in either direction, as containerd has it.
 const MAX_MESSAGE: usize = 16 << 20;
@@ -28,37 +32,50 @@ const MAX_MESSAGE: usize = 16 << 20;
 /// What a handler answers.
 type Answer<T> = Result<Response<T>, Status>;
 
-/// Every service over the parts.
-pub(crate) fn routes(parts: &Parts) -> Routes {
-    /// One service with the limits that all have.
-    macro_rules! add {
-        ($routes:ident, $($server:expr),* $(,)?) => {
-            $($routes.add_service(
-                $server
-                    .max_decoding_message_size(MAX_MESSAGE)
-                    .max_encoding_message_size(MAX_MESSAGE),
-            );)*
-        };
-    }
-    let mut routes = Routes::builder();
-    add!(
-        routes,
-        containers::server(parts),
-        content::server(parts),
-        diff::server(parts),
-        events::server(parts),
-        health::server(parts),
-        images::server(parts),
-        leases::server(parts),
-        mounts::server(parts),
-        namespaces::server(parts),
-        sandbox_controller::server(parts),
-        snapshots::server(parts),
-        streaming::server(parts),
-        tasks::server(parts),
-        version::server(parts),
-    );
-    routes.routes()
+/// The one list of services: their routes over the parts, and their names.
+macro_rules! services {
+    ($($server:path),* $(,)?) => {
+        /// Every service over the parts that the configuration does not disable.
+        pub(crate) fn routes(parts: &Parts) -> Routes {
+            let mut routes = Routes::builder();
+            $(if plugin::serves(&parts.config, name_of($server)) {
+                routes.add_service(
+                    $server(parts)
+                        .max_decoding_message_size(MAX_MESSAGE)
+                        .max_encoding_message_size(MAX_MESSAGE),
+                );
+            })*
+            routes.routes()
+        }
+
+        /// The full names of the services that the configuration does not disable.
+        pub(crate) fn names(config: &Config) -> Vec<&'static str> {
+            let all = [$(name_of($server)),*];
+            all.into_iter().filter(|name| plugin::serves(config, name)).collect()
+        }
+    };
+}
+
+services![
+    containers::server,
+    content::server,
+    diff::server,
+    events::server,
+    health::server,
+    images::server,
+    introspection::server,
+    leases::server,
+    mounts::server,
+    namespaces::server,
+    sandbox_controller::server,
+    snapshots::server,
+    streaming::server,
+    tasks::server,
+    version::server,
+];
+
+fn name_of<S: NamedService>(_: fn(&Parts) -> S) -> &'static str {
+    S::NAME
 }
 
 /// Turns an error of the store into a status.

@@ -9,11 +9,11 @@ use tokio::net::UnixListener;
 
 /// Who may connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner {
+pub(crate) struct Owner {
     /// The user that owns the socket.
-    pub uid: u32,
+    pub(crate) uid: u32,
     /// The group that owns it.
-    pub gid: u32,
+    pub(crate) gid: u32,
 }
 
 /// Readable and writable by owner and group, as containerd's.

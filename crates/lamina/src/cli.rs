@@ -5,7 +5,6 @@
 //! A reader of our output
 //! who leaves early is no failure.
 
-mod config;
 mod context;
 mod failure;
 mod globals;
@@ -47,16 +46,16 @@ pub(crate) struct Cli {
 /// Runs the command line of this process.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
-    match (cli.globals.debug, cli.verb.serves()) {
-        (true, _) => log_to_stderr("debug"),
-        (false, true) => log_to_stderr("info"),
-        (false, false) => {}
-    }
     let mut out = Out::stdout();
     let settings = match Settings::resolve(&cli.globals) {
         Ok(settings) => settings,
         Err(error) => return failure::report(&error, None, Looked::Host),
     };
+    match (cli.globals.debug, cli.verb.serves()) {
+        (true, _) => log_to_stderr("debug"),
+        (false, true) => log_to_stderr(settings.config.log_level.name()),
+        (false, false) => {}
+    }
     for warning in &settings.warnings {
         eprintln!("warning: {warning}");
     }

@@ -2,9 +2,10 @@
 //!
 //! A verb is a struct of arguments, whose documentation is its help text, with a `run`. Verbs are
 //! written against the traits of `lamina-core`; only those that belong to the owner of the store
-//! (`df`, `fsck`, `info`, `plugins`, `prune`) ask for the store itself.
+//! (`df`, `fsck`, `info`, `prune`) ask for the store itself.
 
 mod completion;
+mod config;
 mod content;
 mod df;
 mod fsck;
@@ -43,6 +44,8 @@ pub(crate) enum Verb {
     Lease(lease::Verb),
     #[command(subcommand, visible_alias = "plugin")]
     Plugins(plugins::Verb),
+    #[command(subcommand)]
+    Config(config::Verb),
     Df(df::Df),
     Fsck(fsck::Fsck),
     Prune(prune::Prune),
@@ -69,7 +72,8 @@ impl Verb {
             Verb::Snapshot(verb) => verb.run(cx).await,
             Verb::Namespace(verb) => verb.run(cx).await,
             Verb::Lease(verb) => verb.run(cx).await,
-            Verb::Plugins(verb) => verb.run(cx),
+            Verb::Plugins(verb) => verb.run(cx).await,
+            Verb::Config(verb) => verb.run(cx),
             Verb::Df(verb) => verb.run(cx),
             Verb::Fsck(verb) => verb.run(cx),
             Verb::Prune(verb) => verb.run(cx),

@@ -2,32 +2,7 @@
 
 use std::time::Duration;
 
-/// containerd's settings of `io.containerd.gc.v1.scheduler`, with its defaults.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Settings {
-    /// The share of the time that collecting may take, at most a half.
-    pub(crate) pause_threshold: f64,
-    /// So many deletions are collected at once, without a pause; none are if it is 0.
-    pub(crate) deletion_threshold: u64,
-    /// So many writes are collected after a pause, even if nothing was deleted.
-    pub(crate) mutation_threshold: u64,
-    /// How long after `deletion_threshold` is reached.
-    pub(crate) schedule_delay: Duration,
-    /// How long after the start.
-    pub(crate) startup_delay: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Settings {
-            pause_threshold: 0.02,
-            deletion_threshold: 0,
-            mutation_threshold: 100,
-            schedule_delay: Duration::ZERO,
-            startup_delay: Duration::from_millis(100),
-        }
-    }
-}
+use crate::config::Gc;
 
 /// What has happened since the store was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// What is known of the collections so far.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    settings: Settings,
+    settings: Gc,
     /// At the end of the last collection; nothing before the first.
     last: Option<Counts>,
     total: Duration,
@@ -58,7 +33,7 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    pub(crate) fn new(settings: Settings) -> Self {
+    pub(crate) fn new(settings: Gc) -> Self {
         Pace {
             settings,
             last: None,
@@ -128,7 +103,7 @@ mod tests {
         Counts { mutations, deletions }
     }
 
-    fn after_one(settings: Settings, took: Duration) -> Pace {
+    fn after_one(settings: Gc, took: Duration) -> Pace {
         let mut pace = Pace::new(settings);
         assert_eq!(pace.due(counts(0, 0)), NOW, "the first needs no reason");
         pace.collected(counts(10, 0), took);
@@ -146,10 +121,10 @@ mod tests {
             (0.0, ms(100), LONGEST),
             (f64::NAN, ms(100), LONGEST),
         ] {
-            let settings = Settings { pause_threshold: share, ..Settings::default() };
+            let settings = Gc { pause_threshold: share, ..Gc::default() };
             assert_eq!(after_one(settings, took).pause(), pause, "{share} {took:?}");
         }
-        let mut pace = after_one(Settings::default(), ms(100));
+        let mut pace = after_one(Gc::default(), ms(100));
         assert_eq!(pace.collected(counts(10, 0), ms(300)), ms(200 * 49), "the average counts");
     }
 
@@ -161,23 +136,23 @@ mod tests {
             (counts(110, 0), NOW),
             (counts(11, 1), NOW),
         ] {
-            let mut pace = after_one(Settings::default(), SHORTEST);
+            let mut pace = after_one(Gc::default(), SHORTEST);
             assert_eq!(pace.due(now), due, "{now:?}");
         }
-        let always = Settings { mutation_threshold: 0, ..Settings::default() };
+        let always = Gc { mutation_threshold: 0, ..Gc::default() };
         assert_eq!(after_one(always, SHORTEST).due(counts(10, 0)), None, "nothing happened");
         assert_eq!(after_one(always, SHORTEST).due(counts(11, 0)), NOW);
     }
 
     #[test]
     fn enough_deletions_end_the_pause() {
-        let settings = Settings { deletion_threshold: 3, ..Settings::default() };
+        let settings = Gc { deletion_threshold: 3, ..Gc::default() };
         let mut pace = after_one(settings, Duration::from_secs(10));
         assert_eq!(pace.pause(), LOOK);
         assert_eq!(pace.due(counts(12, 2)), None);
         assert_eq!(pace.due(counts(13, 3)), NOW);
         let delay = Duration::from_millis(50);
-        let mut pace = after_one(Settings { schedule_delay: delay, ..settings }, SHORTEST);
+        let mut pace = after_one(Gc { schedule_delay: delay, ..settings }, SHORTEST);
         assert_eq!(pace.due(counts(13, 3)), Some(delay));
         assert_eq!(pace.due(counts(13, 3)), NOW);
         pace.collected(counts(20, 3), SHORTEST);

@@ -1,7 +1,8 @@
 //! A daemon in this process, on a root of its own, and a connection to its socket.
 
+use lamina_server::config::{Gc, Socket};
 use lamina_server::daemon::Options;
-use lamina_server::{Daemon, Owner, Running};
+use lamina_server::{Config, Daemon, Running};
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
@@ -29,12 +30,17 @@ impl Server {
 
     async fn start_in(dir: TempDir) -> Server {
         let address = dir.path().join("s");
-        let mut store =
-            lamina_store::Options::new(dir.path().join("root"), dir.path().join("state"));
-        store.durability = lamina_store::Durability::None;
         let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
-        let owner = Owner { uid: uid.as_raw(), gid: gid.as_raw() };
-        let options = Options { store, address: address.clone(), owner };
+        let config = Config {
+            root: dir.path().join("root"),
+            state: dir.path().join("state"),
+            durability: lamina_store::Durability::None,
+            // Tests keep things that nothing refers to.
+            gc: Gc { startup_delay: std::time::Duration::from_secs(3600), ..Gc::default() },
+            grpc: Socket { address: Some(address.clone()), uid: uid.as_raw(), gid: gid.as_raw() },
+            ..Config::default()
+        };
+        let options = Options { store: config.store(), config };
         let running = Daemon::build(options).await.unwrap().spawn();
         let target = format!("unix://{}", address.display());
         let channel = Endpoint::from_shared(target).unwrap().connect().await.unwrap();

@@ -38,12 +38,12 @@ impl<'a> Context<'a> {
 
     /// The store, through the daemon or by its lock.
     pub(crate) fn connect(&self) -> Result<Session> {
-        Session::connect(self.settings, self.settings.durability)
+        Session::connect(self.settings, self.settings.config.durability)
     }
 
     /// As [`connect`](Self::connect), with another durability than the configured one if one is named.
     pub(crate) fn connect_with(&self, durability: Option<Durability>) -> Result<Session> {
-        Session::connect(self.settings, durability.unwrap_or(self.settings.durability))
+        Session::connect(self.settings, durability.unwrap_or(self.settings.config.durability))
     }
 
     /// What is wrong with the store, before opening it puts it in order.

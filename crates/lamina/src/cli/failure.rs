@@ -62,7 +62,7 @@ fn line(error: &Error) -> String {
 fn hints(error: &Error, settings: Option<&Settings>, looked: Looked) -> Vec<String> {
     let Some(settings) = settings else { return Vec::new() };
     let text = error.chain();
-    let root = settings.root.display();
+    let root = settings.config.root.display();
     let mut hints = Vec::new();
     let denied = error.kind() == Kind::PermissionDenied
         || text.contains("Permission denied")
@@ -121,12 +121,12 @@ fn is_of_limit(text: &str) -> bool {
 /// What an ordinary user can do, and what not.
 fn not_root(settings: &Settings) -> Vec<String> {
     let mut hints = Vec::new();
-    if settings.root.starts_with(DEFAULT_ROOT) || settings.state.starts_with("/run") {
+    if settings.config.root.starts_with(DEFAULT_ROOT) || settings.config.state.starts_with("/run") {
         hints.push(format!(
             "{} and {} belong to root: run this as root, or have a store of your own with \
              --root DIR --state DIR",
-            settings.root.display(),
-            settings.state.display()
+            settings.config.root.display(),
+            settings.config.state.display()
         ));
     }
     hints.push(

@@ -6,9 +6,12 @@
 
 use std::ops::Deref;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use lamina_core::introspection::Introspection;
 use lamina_core::{Error, Host, Result};
+use lamina_server::plugin::{Local, Site};
 use lamina_store::Store;
 use lamina_store::fsck::{FsckOptions, Report};
 
@@ -34,6 +37,12 @@ impl Session {
         let store =
             Store::open(options(settings, durability)?).map_err(naming("open", settings))?;
         Ok(Session { store })
+    }
+
+    /// What the host is made of, and how it fares.
+    pub(crate) fn introspection(&self, settings: &Settings) -> Arc<dyn Introspection> {
+        let config = Arc::new(settings.config.clone());
+        Arc::new(Local(Site { store: self.store.clone(), config, services: None }))
     }
 
     /// The store itself, for what only its owner can do.
@@ -64,7 +73,8 @@ impl Deref for Session {
 /// # Errors
 /// As [`Session::connect`], and those of the check.
 pub(super) fn examine(settings: &Settings, look: FsckOptions) -> Result<Report> {
-    Store::examine(options(settings, settings.durability)?, look).map_err(naming("check", settings))
+    Store::examine(options(settings, settings.config.durability)?, look)
+        .map_err(naming("check", settings))
 }
 
 /// How to open the store, unless a daemon has it.
@@ -80,7 +90,7 @@ fn options(settings: &Settings, durability: Durability) -> Result<lamina_store::
 }
 
 fn naming(what: &str, settings: &Settings) -> impl FnOnce(Error) -> Error {
-    let what = format!("{what} the store {}", settings.root.display());
+    let what = format!("{what} the store {}", settings.config.root.display());
     move |error| error.context(what)
 }
 

@@ -25,12 +25,12 @@ impl Info {
         let store = session.local();
         let facts = [
             ("Version", json!(super::version::LINE)),
-            ("Root", json!(cx.settings.root)),
-            ("State", json!(cx.settings.state)),
+            ("Root", json!(cx.settings.config.root)),
+            ("State", json!(cx.settings.config.state)),
             ("UUID", json!(store.uuid()?)),
             ("SchemaVersion", json!(lamina_store::SCHEMA_VERSION)),
-            ("Durability", json!(durability(cx.settings.durability))),
-            ("ContentSharing", json!(sharing(cx.settings.sharing))),
+            ("Durability", json!(durability(cx.settings.config.durability))),
+            ("ContentSharing", json!(sharing(cx.settings.config.sharing))),
             ("Namespace", json!(cx.settings.namespace.as_str())),
             ("Snapshotter", json!(cx.settings.snapshotter)),
             ("Snapshotters", json!(snapshotters(store.snapshotters()))),

@@ -1,4 +1,4 @@
-//! `lamina plugins`: the parts this host's store is made of.
+//! `lamina plugins`: the parts this host is made of.
 
 mod ls;
 
@@ -7,16 +7,16 @@ use lamina_core::Result;
 
 use crate::cli::Context;
 
-/// Shows the parts of the store and whether they work here
+/// Shows the parts of Lamina and whether they work here
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     Ls(ls::Ls),
 }
 
 impl Verb {
-    pub(crate) fn run(self, cx: &mut Context<'_>) -> Result<()> {
+    pub(crate) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
         match self {
-            Verb::Ls(verb) => verb.run(cx),
+            Verb::Ls(verb) => verb.run(cx).await,
         }
     }
 }

@@ -71,7 +71,7 @@ impl Pull {
             plain_http: self.plain_http,
             skip_verify: self.skip_verify,
             proxies: access::proxies(),
-            limits: cx.settings.limits.registry.clone(),
+            limits: cx.settings.config.limits.registry.clone(),
             ..Config::default()
         })?;
         let repository = registry.repository(&reference, credentials).await?;
@@ -99,7 +99,7 @@ impl Pull {
             snapshotter: (!self.no_unpack).then(|| cx.settings.snapshotter.clone()),
             labels: Labels::new(),
             downloads: self.max_concurrent_downloads,
-            limits: cx.settings.limits.documents,
+            limits: cx.settings.config.limits.documents,
             progress,
         };
         let (what, flights) = (format!("pull {}", pull.name), Flights::new());

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use clap::Args;
-use lamina_core::{Kind, Result};
-use lamina_server::{Daemon, Owner, daemon};
+use lamina_core::{Error, Kind, Result};
+use lamina_server::{Daemon, daemon};
 
 use crate::cli::Settings;
 
@@ -16,23 +16,24 @@ const WAIT: Duration = Duration::from_secs(60);
 /// SIGTERM and SIGINT let calls in progress end; a second one does not. Containers live on.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// The user that owns the socket
-    #[arg(long, default_value_t = 0, value_name = "ID")]
-    uid: u32,
+    /// The user that owns the socket [default: as configured, or 0]
+    #[arg(long, value_name = "ID")]
+    uid: Option<u32>,
 
-    /// The group that owns the socket
-    #[arg(long, default_value_t = 0, value_name = "ID")]
-    gid: u32,
+    /// The group that owns the socket [default: as configured, or 0]
+    #[arg(long, value_name = "ID")]
+    gid: Option<u32>,
 }
 
 impl Serve {
     /// Serves on the address that was asked for.
     pub(super) async fn run(self, settings: &Settings) -> Result<()> {
-        let options = daemon::Options {
-            store: settings.store(settings.durability, WAIT),
-            address: settings.address.clone().unwrap_or_else(|| settings.default_socket()),
-            owner: Owner { uid: self.uid, gid: self.gid },
-        };
+        let mut config = settings.config.clone();
+        config.grpc.address = settings.address.clone().or(config.grpc.address);
+        config.grpc.uid = self.uid.unwrap_or(config.grpc.uid);
+        config.grpc.gid = self.gid.unwrap_or(config.grpc.gid);
+        set_oom_score(config.oom_score)?;
+        let options = daemon::Options { store: settings.store(config.durability, WAIT), config };
         let ended = Daemon::build(options).await?.spawn().until_signalled().await;
         if let Err(error) = &ended
             && error.kind() == Kind::Cancelled
@@ -42,5 +43,23 @@ impl Serve {
             std::process::exit(130);
         }
         ended
+    }
+}
+
+/// Tells the kernel how likely it should end this process when memory runs out; 0 leaves it as the
+/// service manager has it.
+fn set_oom_score(score: i32) -> Result<()> {
+    if score == 0 {
+        return Ok(());
+    }
+    match std::fs::write("/proc/self/oom_score_adj", score.to_string()) {
+        // Only root may lower it, and a daemon of another user works without.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            tracing::warn!(score, %error, "oom_score stays as it is");
+            Ok(())
+        }
+        written => written.map_err(|error| {
+            Error::internal(format!("set oom_score to {score}")).with_source(error)
+        }),
     }
 }

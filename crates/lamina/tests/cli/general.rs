@@ -69,14 +69,14 @@ fn settings_that_do_nothing_are_named() {
     let env = TestEnvironment::new();
     env.file(
         "config.toml",
-        "oom_score = 3\n[plugins.\"io.containerd.snapshotter.v1.zfs\"]\nx = 1\n",
+        "disabled = 3\n[plugins.\"io.containerd.snapshotter.v1.zfs\"]\nx = 1\n",
     );
     let run = env.run(&["namespace", "ls"]);
     assert_eq!(run.code, 0);
     says(
         &run.stderr,
         &[
-            "warning: $TEMP/config.toml: setting oom_score is not supported",
+            "warning: $TEMP/config.toml: setting disabled is not supported",
             "warning: $TEMP/config.toml: setting plugins.\"io.containerd.snapshotter.v1.zfs\" is",
         ],
     );

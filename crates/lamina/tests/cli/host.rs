@@ -101,13 +101,16 @@ fn plugins_tell_whether_they_work_and_why_not() {
         .filter(|row| row[0] == "io.containerd.snapshotter.v1")
         .map(|row| row[1])
         .collect();
-    assert_eq!(snapshotters, ["overlayfs", "native", "btrfs"]);
+    assert_eq!(
+        snapshotters,
+        ["overlayfs", "native", "btrfs", "blockfile", "devmapper", "erofs", "zfs"]
+    );
     let native = rows.iter().find(|row| row[1] == "native").unwrap();
     assert!(native[2].starts_with("linux/"), "{table}");
     assert_eq!(native[3], "ok");
     says(
         &env.ok(&["plugins", "ls", "-d"]),
-        &["Root:         $TEMP/root/io.containerd.snapshotter.v1.native\n"],
+        &["Exports:      root = $TEMP/root/io.containerd.snapshotter.v1.native\n"],
     );
 
     // One that cannot keep its files does not stop the others.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // Outside of `#[test]` too, this is all tests.
 
+mod config;
 mod content;
 mod docs;
 mod environment;

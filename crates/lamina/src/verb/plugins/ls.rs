@@ -1,9 +1,10 @@
 //! `lamina plugins ls`
 
+use std::collections::BTreeMap;
+
 use clap::Args;
-use lamina_core::{Kind, Platform, Result};
-use lamina_store::Store;
-use lamina_store::snapshot::State;
+use lamina_core::introspection::PluginInfo;
+use lamina_core::{Filters, Result};
 use serde::Serialize;
 
 use crate::cli::Context;
@@ -13,7 +14,7 @@ use crate::out::{FormatArg, Table, visible};
 #[derive(Debug, Args)]
 #[command(visible_alias = "list")]
 pub(crate) struct Ls {
-    /// Print why a plugin does not work, where it keeps its files and what it can do
+    /// Print why a plugin does not work, what it needs, exports and can do
     #[arg(long, short)]
     detailed: bool,
     #[command(flatten)]
@@ -24,14 +25,14 @@ pub(crate) struct Ls {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Row {
-    r#type: &'static str,
+    r#type: String,
     #[serde(rename = "ID")]
     id: String,
+    requires: Vec<String>,
     platforms: Vec<String>,
-    status: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    root: Option<String>,
-    capabilities: Vec<&'static str>,
+    status: String,
+    exports: BTreeMap<String, String>,
+    capabilities: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Failure>,
 }
@@ -43,20 +44,11 @@ struct Failure {
     message: String,
 }
 
-/// What every store has once it is open.
-const PARTS: [(&str, &str); 5] = [
-    ("io.containerd.content.v1", "content"),
-    ("io.containerd.gc.v1", "scheduler"),
-    ("io.containerd.lease.v1", "manager"),
-    ("io.containerd.metadata.v1", "sqlite"),
-    ("io.containerd.mount-manager.v1", "sqlite"),
-];
-const SNAPSHOTTER: &str = "io.containerd.snapshotter.v1";
-
 impl Ls {
-    pub(super) fn run(self, cx: &mut Context<'_>) -> Result<()> {
+    pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
         let session = cx.connect()?;
-        let rows = rows(session.local());
+        let plugins = session.introspection(cx.settings).plugins(Filters::default()).await?;
+        let rows: Vec<Row> = plugins.into_iter().map(row).collect();
         if self.format.is_json() {
             return cx.out.json(&rows);
         }
@@ -65,39 +57,26 @@ impl Ls {
         }
         let mut table = Table::new(["TYPE", "ID", "PLATFORMS", "STATUS"]);
         for row in &rows {
-            table.row([row.r#type, &row.id, &or_hyphen(&row.platforms.join(",")), row.status]);
+            let platforms = or_hyphen(&row.platforms.join(","));
+            table.row([row.r#type.as_str(), &row.id, &platforms, &row.status]);
         }
         cx.line(table)
     }
 }
 
-fn rows(store: &Store) -> Vec<Row> {
-    let parts = PARTS.iter().map(|(r#type, id)| Row {
-        r#type,
-        id: (*id).to_owned(),
-        platforms: Vec::new(),
-        status: "ok",
-        root: None,
-        capabilities: Vec::new(),
-        error: None,
-    });
-    let snapshotters = store.snapshotters().into_iter().map(|(id, state)| {
-        let (status, capabilities, error) = match state {
-            State::Ready(engine) => ("ok", engine.driver().capabilities().words(), None),
-            State::Skipped(why) => ("skip", Vec::new(), Some((Kind::Unimplemented, why))),
-            State::Failed(kind, why) => ("error", Vec::new(), Some((kind, why))),
-        };
-        Row {
-            r#type: SNAPSHOTTER,
-            root: Some(store.snapshotter_root(&id).display().to_string()),
-            id,
-            platforms: vec![Platform::host().to_string()],
-            status,
-            capabilities,
-            error: error.map(|(kind, message)| Failure { code: kind.text(), message }),
-        }
-    });
-    parts.chain(snapshotters).collect()
+fn row(plugin: PluginInfo) -> Row {
+    Row {
+        status: plugin.status().to_string(),
+        r#type: plugin.kind,
+        id: plugin.id,
+        requires: plugin.requires,
+        platforms: plugin.platforms.iter().map(ToString::to_string).collect(),
+        exports: plugin.exports,
+        capabilities: plugin.capabilities,
+        error: plugin
+            .init_error
+            .map(|error| Failure { code: error.kind.text(), message: error.message }),
+    }
 }
 
 /// A plugin as a block of lines with an empty one behind it.
@@ -108,8 +87,11 @@ fn details(row: &Row) -> Vec<String> {
         format!("Platforms:    {}", or_hyphen(&row.platforms.join(","))),
         format!("Status:       {}", row.status),
     ];
-    if let Some(root) = &row.root {
-        lines.push(format!("Root:         {}", visible(root)));
+    if !row.requires.is_empty() {
+        lines.push(format!("Requires:     {}", row.requires.join(",")));
+    }
+    for (name, value) in &row.exports {
+        lines.push(format!("Exports:      {} = {}", visible(name), visible(value)));
     }
     if !row.capabilities.is_empty() {
         lines.push(format!("Capabilities: {}", row.capabilities.join(",")));

@@ -1,0 +1,218 @@
+//! The list of plugins, in order of start.
+//!
+//! Types, ids and exports are containerd's, because clients look for them: dockerd and nerdctl list
+//! the snapshotters, BuildKit the platforms of the runtime, `ctr install` the path of `opt`.
+
+use lamina_core::Platform;
+use lamina_core::introspection::InitError;
+use lamina_store::content::Sharing;
+use lamina_store::snapshot::State;
+
+use super::{Fault, Init, Loaded, Plugin, Site};
+
+/// The type of snapshotters.
+pub const SNAPSHOTTER: &str = "io.containerd.snapshotter.v1";
+/// The type of gRPC services.
+pub(super) const GRPC: &str = "io.containerd.grpc.v1";
+/// The type of runtimes.
+pub(super) const RUNTIME: &str = "io.containerd.runtime.v2";
+
+const CONTENT: &str = "io.containerd.content.v1";
+const DIFFER: &str = "io.containerd.differ.v1";
+const EVENT: &str = "io.containerd.event.v1";
+const GC: &str = "io.containerd.gc.v1";
+const INTERNAL: &str = "io.containerd.internal.v1";
+const LEASE: &str = "io.containerd.lease.v1";
+const METADATA: &str = "io.containerd.metadata.v1";
+const MOUNTS: &str = "io.containerd.mount-manager.v1";
+const RESTART: &str = "io.containerd.monitor.container.v1";
+const SANDBOXES: &str = "io.containerd.sandbox.store.v1";
+const SERVICE: &str = "io.containerd.service.v1";
+const STREAMING: &str = "io.containerd.streaming.v1";
+const TRANSFER: &str = "io.containerd.transfer.v1";
+
+/// A gRPC service, its plugin, and the plugin of the part behind it where containerd has one.
+struct Service {
+    name: &'static str,
+    id: &'static str,
+    behind: Option<(&'static str, &'static str)>,
+}
+
+const fn service(
+    name: &'static str,
+    id: &'static str,
+    behind: Option<(&'static str, &'static str)>,
+) -> Service {
+    Service { name, id, behind }
+}
+
+const SERVICES: &[Service] = &[
+    service(
+        "containerd.services.containers.v1.Containers",
+        "containers",
+        Some((SERVICE, "containers-service")),
+    ),
+    service(
+        "containerd.services.content.v1.Content",
+        "content",
+        Some((SERVICE, "content-service")),
+    ),
+    service("containerd.services.diff.v1.Diff", "diff", Some((SERVICE, "diff-service"))),
+    service("containerd.services.events.v1.Events", "events", Some((EVENT, "exchange"))),
+    service("grpc.health.v1.Health", "healthcheck", None),
+    service("containerd.services.images.v1.Images", "images", Some((SERVICE, "images-service"))),
+    service(
+        "containerd.services.introspection.v1.Introspection",
+        "introspection",
+        Some((SERVICE, "introspection-service")),
+    ),
+    service("containerd.services.leases.v1.Leases", "leases", None),
+    service("containerd.services.mounts.v1.Mounts", "mounts", None),
+    service(
+        "containerd.services.namespaces.v1.Namespaces",
+        "namespaces",
+        Some((SERVICE, "namespaces-service")),
+    ),
+    service("containerd.services.sandbox.v1.Controller", "sandbox-controllers", None),
+    service("containerd.services.sandbox.v1.Store", "sandboxes", Some((SANDBOXES, "local"))),
+    service(
+        "containerd.services.snapshots.v1.Snapshots",
+        "snapshots",
+        Some((SERVICE, "snapshots-service")),
+    ),
+    service(
+        "containerd.services.streaming.v1.Streaming",
+        "streaming",
+        Some((STREAMING, "manager")),
+    ),
+    service("containerd.services.tasks.v1.Tasks", "tasks", None),
+    service("containerd.services.transfer.v1.Transfer", "transfer", Some((TRANSFER, "local"))),
+    service("containerd.services.version.v1.Version", "version", None),
+];
+
+/// Snapshotters of containerd that are not built in.
+const NOT_BUILT_IN: [&str; 4] = ["blockfile", "devmapper", "erofs", "zfs"];
+
+/// The plugin of a gRPC service.
+pub(super) fn grpc_id(name: &str) -> Option<&'static str> {
+    SERVICES.iter().find(|service| service.name == name).map(|service| service.id)
+}
+
+/// Every plugin, disabled ones too.
+pub(super) fn all(site: &Site) -> Vec<Plugin> {
+    let mut plugins = vec![plugin(CONTENT, "content", &[], |site| {
+        let root = site.store.options().root.join("io.containerd.content.v1.content");
+        Ok(exports([("root", root.display().to_string())]))
+    })];
+    plugins.extend(snapshotters(site));
+    plugins.push(plugin(METADATA, "bolt", &[CONTENT, EVENT, SNAPSHOTTER], |site| {
+        let path = site.store.options().root.join("io.containerd.metadata.v1.sqlite/meta.db");
+        let policy = match site.store.options().sharing {
+            Sharing::Shared => "shared",
+            Sharing::Isolated => "isolated",
+        };
+        Ok(exports([("path", path.display().to_string()), ("policy", policy.to_owned())]))
+    }));
+    plugins.push(plugin(GC, "scheduler", &[METADATA], |site| {
+        let gc = &site.config.gc;
+        Ok(exports([
+            ("PauseThreshold", gc.pause_threshold.to_string()),
+            ("DeletionThreshold", gc.deletion_threshold.to_string()),
+            ("MutationThreshold", gc.mutation_threshold.to_string()),
+            ("ScheduleDelay", crate::config::go_duration(gc.schedule_delay)),
+        ]))
+    }));
+    plugins.push(plugin(LEASE, "manager", &[GC, METADATA], |_| Ok(Loaded::default())));
+    plugins.push(plugin(MOUNTS, "bolt", &[METADATA], |_| Ok(Loaded::default())));
+    plugins.push(plugin(INTERNAL, "opt", &[], |site| {
+        Ok(exports([("path", site.config.opt.display().to_string())]))
+    }));
+    plugins.push(plugin(DIFFER, "walking", &[METADATA, MOUNTS], |site| {
+        served(site, "containerd.services.diff.v1.Diff").map(|()| for_host())
+    }));
+    plugins.push(plugin(RUNTIME, "task", &[EVENT, METADATA], |_| {
+        Err(Fault::Skip { why: "it runs no containers yet".to_owned(), about: for_host() })
+    }));
+    plugins.push(plugin(SERVICE, "tasks-service", &[RUNTIME, METADATA], |_| {
+        Err(Fault::skip("it runs no containers yet"))
+    }));
+    plugins.push(plugin(RESTART, "restart", &[EVENT, SERVICE], |_| {
+        Err(Fault::skip("it runs no containers yet"))
+    }));
+    plugins.extend(SERVICES.iter().filter_map(behind));
+    let names = site.services.iter().flatten();
+    let listed = SERVICES.iter().filter(|service| names.clone().any(|name| *name == service.name));
+    plugins.extend(listed.map(|service| {
+        let requires = match &service.behind {
+            Some((kind, _)) => std::slice::from_ref(kind),
+            None => &[],
+        };
+        plugin(GRPC, service.id, requires, |_| Ok(Loaded::default()))
+    }));
+    plugins
+}
+
+/// The part behind a service works if the service is there to reach it by.
+fn behind(service: &'static Service) -> Option<Plugin> {
+    let (kind, id) = service.behind?;
+    Some(plugin(kind, id, &[METADATA], |site| {
+        served(site, service.name).map(|()| Loaded::default())
+    }))
+}
+
+fn served(site: &Site, name: &str) -> Result<(), Fault> {
+    match &site.services {
+        None => Err(Fault::skip("no daemon serves it")),
+        Some(names) if !names.contains(&name) => {
+            Err(Fault::skip(format!("service {name} is not built in, or disabled")))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+fn snapshotters(site: &Site) -> impl Iterator<Item = Plugin> + use<> {
+    let ours = site.store.snapshotters().into_iter().map(|(name, state)| {
+        let id = name.clone();
+        plugin(SNAPSHOTTER, name, &[], move |site| {
+            let root = site.store.snapshotter_root(&id).display().to_string();
+            let about = Loaded { exports: exports([("root", root)]).exports, ..for_host() };
+            match &state {
+                State::Ready(engine) => {
+                    let words = engine.driver().capabilities().words();
+                    let capabilities = words.into_iter().map(str::to_owned).collect();
+                    Ok(Loaded { capabilities, ..about })
+                }
+                State::Skipped(why) => Err(Fault::Skip { why: why.clone(), about }),
+                State::Failed(kind, why) => {
+                    let error = InitError { kind: *kind, message: why.clone() };
+                    Err(Fault::Failed { error, about })
+                }
+            }
+        })
+    });
+    let others = NOT_BUILT_IN.into_iter().map(|name| {
+        plugin(SNAPSHOTTER, name, &[], |_| {
+            Err(Fault::Skip { why: "it is not built in".to_owned(), about: for_host() })
+        })
+    });
+    ours.chain(others)
+}
+
+fn plugin(
+    kind: &'static str,
+    id: impl Into<String>,
+    requires: &'static [&'static str],
+    init: impl Fn(&Site) -> Result<Loaded, Fault> + 'static,
+) -> Plugin {
+    let init: Init = Box::new(init);
+    Plugin { kind, id: id.into(), requires, init }
+}
+
+fn for_host() -> Loaded {
+    Loaded { platforms: vec![Platform::host()], ..Loaded::default() }
+}
+
+fn exports<const N: usize>(pairs: [(&str, String); N]) -> Loaded {
+    let exports = pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    Loaded { exports, ..Loaded::default() }
+}
