@@ -12,6 +12,7 @@ use crate::layer::LayerStore;
 use crate::lease::LeaseStore;
 use crate::mount::MountManager;
 use crate::namespace::{NamespaceStore, Scope};
+use crate::sandbox::SandboxStore;
 use crate::snapshot::Snapshotter;
 
 /// Everything a host stores. A handle is cheap to make and shows what its scope may see.
@@ -42,6 +43,9 @@ pub trait Host: Send + Sync + fmt::Debug {
 
     /// Container records.
     fn containers(&self, scope: &Scope) -> Arc<dyn ContainerStore>;
+
+    /// Sandbox records.
+    fn sandboxes(&self, scope: &Scope) -> Arc<dyn SandboxStore>;
 
     /// Leases.
     fn leases(&self, scope: &Scope) -> Arc<dyn LeaseStore>;

@@ -12,6 +12,7 @@ mod mounts;
 mod namespaces;
 mod pages;
 mod sandbox_controller;
+mod sandbox_store;
 mod scope;
 mod snapshots;
 mod streaming;
@@ -68,6 +69,7 @@ services![
     mounts::server,
     namespaces::server,
     sandbox_controller::server,
+    sandbox_store::server,
     snapshots::server,
     streaming::server,
     tasks::server,

@@ -26,5 +26,5 @@ mod unpack;
 pub use db::SCHEMA_VERSION;
 pub use durability::Durability;
 pub use gc::Collected;
-pub use records::{Containers, Images, Leases, Namespaces};
+pub use records::{Containers, Images, Leases, Namespaces, Sandboxes};
 pub use store::{Options, Store};

@@ -12,7 +12,7 @@ use lamina_core::layer::LayerStore;
 use lamina_core::mount::MountManager;
 use lamina_core::{
     ContainerStore, ContentStore, Differ, Error, EventSink, Host, ImageStore, LeaseStore,
-    NamespaceStore, Result, Scope, Snapshotter,
+    NamespaceStore, Result, SandboxStore, Scope, Snapshotter,
 };
 
 use crate::content;
@@ -27,7 +27,7 @@ use crate::io::failed;
 use crate::mount::Mounter;
 use crate::mount::manager::{Handlers, LoopHandler, Manager, ManagerOptions};
 use crate::mount::temp::TempMounts;
-use crate::records::{Containers, Images, Leases, Namespaces};
+use crate::records::{Containers, Images, Leases, Namespaces, Sandboxes};
 use crate::snapshot::registry::Engines;
 use crate::snapshot::{self, Engine, Handle, Source, State};
 use crate::unpack::Layers;
@@ -335,6 +335,10 @@ impl Host for Store {
 
     fn containers(&self, scope: &Scope) -> Arc<dyn ContainerStore> {
         Arc::new(Containers::new(self.0.db.clone(), scope.clone()))
+    }
+
+    fn sandboxes(&self, scope: &Scope) -> Arc<dyn SandboxStore> {
+        Arc::new(Sandboxes::new(self.0.db.clone(), scope.clone()))
     }
 
     fn leases(&self, scope: &Scope) -> Arc<dyn LeaseStore> {

@@ -9,6 +9,7 @@ mod leases;
 mod mounts;
 mod namespaces;
 mod runtime;
+mod sandboxes;
 #[path = "../support/mod.rs"]
 mod support;
 

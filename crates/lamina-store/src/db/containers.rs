@@ -94,7 +94,7 @@ fn row(row: &Row<'_>) -> rusqlite::Result<Container> {
 }
 
 /// `{name: [type_url, hex of the value]}`: readable in the `sqlite3` shell, exact for any bytes.
-fn extensions_to_json(extensions: &BTreeMap<String, Any>) -> String {
+pub(super) fn extensions_to_json(extensions: &BTreeMap<String, Any>) -> String {
     let map: BTreeMap<&str, (&str, String)> = extensions
         .iter()
         .map(|(name, any)| {
@@ -106,8 +106,8 @@ fn extensions_to_json(extensions: &BTreeMap<String, Any>) -> String {
     serde_json::to_string(&map).unwrap_or_else(|_| "{}".to_owned())
 }
 
-fn extensions_from_json(json: &str) -> Result<BTreeMap<String, Any>> {
-    let bad = || Error::data_loss("container row has malformed extensions");
+pub(super) fn extensions_from_json(json: &str) -> Result<BTreeMap<String, Any>> {
+    let bad = || Error::data_loss("a row has malformed extensions");
     let map: BTreeMap<String, (String, String)> =
         serde_json::from_str(json).map_err(|e| bad().with_source(e))?;
     map.into_iter()

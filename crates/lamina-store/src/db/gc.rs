@@ -208,6 +208,7 @@ fn words(kind: &Kind) -> (&'static str, &str) {
         Kind::Container => ("container", ""),
         Kind::Ingest => ("ingest", ""),
         Kind::Mount => ("mount", ""),
+        Kind::Sandbox => ("sandbox", ""),
     }
 }
 
@@ -219,6 +220,7 @@ fn kind_of(word: &str, snapshotter: &str) -> Option<Kind> {
         "container" => Kind::Container,
         "ingest" => Kind::Ingest,
         "mount" => Kind::Mount,
+        "sandbox" => Kind::Sandbox,
         _ => return None,
     })
 }

@@ -10,10 +10,10 @@ use super::backup;
 use super::error::failed;
 
 /// The version of `schema.sql`.
-pub const VERSION: i64 = 1;
+pub const VERSION: i64 = 2;
 
 /// `STEPS[i]` brings version `i + 1` to `i + 2`. A step never changes once released.
-const STEPS: &[&str] = &[];
+const STEPS: &[&str] = &[include_str!("step_1_to_2.sql")];
 
 /// The whole schema at [`VERSION`].
 const SCHEMA: &str = include_str!("schema.sql");
@@ -146,7 +146,32 @@ mod tests {
         let conn = connect::writer(&file).unwrap();
         assert_eq!(inspect(&conn, &file).unwrap(), Found::New);
         bring_up(&conn, &file, Found::New).unwrap();
+        conn.execute_batch("DROP TABLE sandboxes; PRAGMA user_version = 1").unwrap();
         (conn, file)
+    }
+
+    fn schema(conn: &Connection) -> Vec<String> {
+        let sql = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name";
+        let mut statement = conn.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| row.get(0)).unwrap();
+        rows.collect::<rusqlite::Result<_>>().unwrap()
+    }
+
+    #[test]
+    fn a_database_that_was_brought_up_is_as_a_new_one() {
+        let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (conn, file) = at_version_one(old.path());
+        conn.execute("INSERT INTO meta VALUES ('a', 'b')", []).unwrap();
+        bring_up(&conn, &file, Found::Ours(1)).unwrap();
+        assert_eq!(inspect(&conn, &file).unwrap(), Found::Ours(VERSION));
+        let kept: String = conn.query_row("SELECT value FROM meta", [], |row| row.get(0)).unwrap();
+        assert_eq!(kept, "b");
+
+        let file = new.path().join("meta.db");
+        connect::make(new.path(), &file).unwrap();
+        let fresh = connect::writer(&file).unwrap();
+        bring_up(&fresh, &file, Found::New).unwrap();
+        assert_eq!(schema(&conn), schema(&fresh));
     }
 
     #[test]

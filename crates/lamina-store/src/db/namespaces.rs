@@ -53,9 +53,10 @@ impl Tx<'_> {
         .map(drop)
     }
 
-    /// Drops a namespace with its leases; nothing else is left in it.
+    /// Drops a namespace with its leases and sandbox records; nothing else is left in it.
     pub(crate) fn delete_namespace(&mut self, name: &Namespace) -> Result<()> {
         self.run("DELETE FROM leases WHERE namespace = ?1", [name.as_str()])?;
+        self.run("DELETE FROM sandboxes WHERE namespace = ?1", [name.as_str()])?;
         self.run("DELETE FROM namespaces WHERE name = ?1", [name.as_str()]).map(drop)
     }
 }

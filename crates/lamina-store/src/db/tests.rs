@@ -415,7 +415,7 @@ fn a_newer_version_is_refused_and_left_as_it_is() {
     let error = Db::open(dir.path(), Options::new(Durability::Full)).unwrap_err();
     assert_eq!(error.kind(), Kind::FailedPrecondition);
     let text = error.to_string();
-    for part in ["meta.db", "version 7", "up to 1"] {
+    for part in ["meta.db", "version 7", "up to 2"] {
         assert!(text.contains(part), "{text}");
     }
     assert_eq!(fs::read(&file).unwrap(), before);

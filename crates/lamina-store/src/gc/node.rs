@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     Ingest,
     /// An activation of the mount manager, by name.
     Mount,
+    /// A sandbox record, by id.
+    Sandbox,
 }
 
 /// A thing of one namespace. References never cross namespaces.

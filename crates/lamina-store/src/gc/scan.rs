@@ -34,6 +34,7 @@ impl Scan {
         scan.leases(db, namespace, now)?;
         scan.images(db, namespace, now)?;
         scan.containers(db, namespace)?;
+        scan.sandboxes(db, namespace)?;
         scan.ingests(db, namespace, now)?;
         scan.activations(db, namespace)?;
         scan.content(db, namespace)?;
@@ -91,6 +92,16 @@ impl Scan {
                 self.labels(&node, &row.labels);
             }
         }
+    }
+
+    /// A sandbox holds what its labels refer to, and nothing else.
+    fn sandboxes(&mut self, db: &Db, namespace: &Namespace) -> Result<()> {
+        for sandbox in db.read(|r| r.sandboxes(namespace))? {
+            let node = Node::new(Kind::Sandbox, sandbox.id);
+            self.graph.roots.push((node.clone(), Reach::Full));
+            self.labels(&node, &sandbox.labels);
+        }
+        Ok(())
     }
 
     fn ingests(&mut self, db: &Db, namespace: &Namespace, now: Timestamp) -> Result<()> {
@@ -209,6 +220,11 @@ pub(super) fn edges_now(read: &Read<'_>, namespace: &Namespace, node: &Node) -> 
         Kind::Ingest => {
             let expected = read.ingest(namespace, &node.id)?.and_then(|row| row.expected);
             edges.others.extend(expected.map(|digest| Node::content(digest.as_str())));
+        }
+        Kind::Sandbox => {
+            if let Some(sandbox) = read.sandbox(namespace, &node.id)? {
+                edges.others.extend(references(&sandbox.labels));
+            }
         }
         Kind::Mount => {
             if let Some(row) = read.activation(namespace, &node.id)? {

@@ -157,7 +157,7 @@ impl Job {
                 tx.reopen_activation(space, &row.name)?;
                 swept.mounts.push((row.name, row.id));
             }
-            Kind::Container => {}
+            Kind::Container | Kind::Sandbox => {}
         }
         Ok(())
     }
