@@ -23,6 +23,7 @@ use crate::plugin::{self, Site};
 use crate::service;
 use crate::socket::{self, Owner};
 use crate::streams::Streams;
+use crate::transfer;
 use crate::upkeep;
 
 /// What a daemon is made from.
@@ -72,6 +73,7 @@ impl Daemon {
         let owner = Owner { uid: config.grpc.uid, gid: config.grpc.gid };
         // The lock is a daemon's for as long as it lives: no use in waiting for it.
         socket::check_free(&address)?;
+        let transfer = transfer::Shared::new(&config.transfer)?;
         let (events, dispatcher) = Hub::new(Bounds::default());
         store.events = events.clone();
         let open = tokio::task::spawn_blocking(move || Store::open(store)).await;
@@ -93,6 +95,7 @@ impl Daemon {
             store,
             events,
             streams: Streams::default(),
+            transfer,
             stopping: CancellationToken::new(),
         };
         Ok(Daemon { parts, dispatcher, listener, address })

@@ -14,8 +14,8 @@ mod parts;
 pub mod plugin;
 mod service;
 mod socket;
-#[cfg_attr(not(test), expect(dead_code, reason = "transfers take streams"))]
 mod streams;
+mod transfer;
 mod upkeep;
 
 pub use config::Config;

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::events::Hub;
 use crate::streams::Streams;
+use crate::transfer;
 
 /// The parts of a daemon. Clones are the same parts.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub(crate) struct Parts {
     pub(crate) events: Arc<Hub>,
     /// What clients have opened beside their calls.
     pub(crate) streams: Streams,
+    /// What transfers share.
+    pub(crate) transfer: transfer::Shared,
     /// Cancelled when the daemon begins to stop: streams without an end of their own end then.
     pub(crate) stopping: CancellationToken,
 }

@@ -17,6 +17,7 @@ mod scope;
 mod snapshots;
 mod streaming;
 mod tasks;
+mod transfer;
 mod version;
 
 use tonic::server::NamedService;
@@ -73,6 +74,7 @@ services![
     snapshots::server,
     streaming::server,
     tasks::server,
+    transfer::server,
     version::server,
 ];
 

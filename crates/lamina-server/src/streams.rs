@@ -48,7 +48,8 @@ enum Slot {
 
 /// A stream, seen from the daemon. Dropped, it ends for the client when that has got what was sent.
 pub(crate) struct Stream {
-    incoming: Incoming,
+    /// Never locked: it lets a stream be shared by those who send.
+    incoming: Mutex<Incoming>,
     outgoing: mpsc::Sender<Any>,
 }
 
@@ -80,7 +81,7 @@ impl Streams {
             )));
         }
         let (outgoing, messages) = mpsc::channel(OUTGOING);
-        slot.insert(Slot::Waiting(Stream { incoming: incoming.boxed(), outgoing }));
+        slot.insert(Slot::Waiting(Stream { incoming: Mutex::new(incoming.boxed()), outgoing }));
         Ok(Outgoing { messages, key, streams: self.clone() })
     }
 
@@ -113,8 +114,23 @@ impl Stream {
     /// # Errors
     /// Cancelled when the client has gone.
     pub(crate) async fn send(&self, message: Any) -> Result<()> {
-        let gone = |_| Error::cancelled("the client has ended the stream");
-        self.outgoing.send(message).await.map_err(gone)
+        self.outgoing.send(message).await.map_err(|_| gone())
+    }
+
+    /// Room for one message; waits while the client is behind.
+    ///
+    /// # Errors
+    /// Cancelled when the client has gone.
+    pub(crate) async fn room(&self) -> Result<mpsc::Permit<'_, Any>> {
+        self.outgoing.reserve().await.map_err(|_| gone())
+    }
+
+    /// Waits until the client's connection has taken all that was sent.
+    ///
+    /// # Errors
+    /// Cancelled when the client has gone.
+    pub(crate) async fn taken(&self) -> Result<()> {
+        self.outgoing.reserve_many(OUTGOING).await.map(drop).map_err(|_| gone())
     }
 
     /// The client's next message; `None` when it has sent everything.
@@ -122,8 +138,13 @@ impl Stream {
     /// # Errors
     /// When the connection broke.
     pub(crate) async fn receive(&mut self) -> Result<Option<Any>> {
-        self.incoming.next().await.transpose()
+        let incoming = self.incoming.get_mut().unwrap_or_else(PoisonError::into_inner);
+        incoming.next().await.transpose()
     }
+}
+
+fn gone() -> Error {
+    Error::cancelled("the client has ended the stream")
 }
 
 /// What goes to a client, up to the end of its stream.

@@ -18,6 +18,8 @@ use super::{Platforms, Pull, State};
 pub(super) struct ImageDocuments {
     pub(super) manifest: Manifest,
     pub(super) config: Option<ImageConfig>,
+    /// Whether its layers are wanted too.
+    pub(super) wanted: bool,
 }
 
 /// Fetches and stores documents.
@@ -42,10 +44,10 @@ impl<'a> Documents<'a> {
     /// NotFound when nothing fits the platform.
     pub(super) async fn fetch(&self, target: &Descriptor) -> Result<Vec<ImageDocuments>> {
         let mut images = Vec::new();
-        let mut next = vec![(target.clone(), 0)];
+        let mut next = vec![(target.clone(), 0, true)];
         // A few small indexes that name each other many times would be work for ever.
         let mut seen = HashSet::new();
-        while let Some((descriptor, depth)) = next.pop() {
+        while let Some((descriptor, depth, wanted)) = next.pop() {
             if !seen.insert(descriptor.digest.clone()) {
                 continue;
             }
@@ -67,12 +69,19 @@ impl<'a> Documents<'a> {
                         )));
                     }
                     self.store("index", &descriptor, bytes, index_labels(&index)).await?;
-                    next.extend(self.choose(&index)?.into_iter().map(|d| (d, depth + 1)));
+                    let (chosen, others) = self.choose(&index, wanted)?;
+                    let children = [chosen.as_slice(), &others].concat();
+                    self.pull.progress.children(&descriptor, &children);
+                    next.extend(chosen.into_iter().map(|d| (d, depth + 1, wanted)));
+                    next.extend(others.into_iter().map(|d| (d, depth + 1, false)));
                 }
                 Document::Manifest(manifest) => {
                     self.store("manifest", &descriptor, bytes, manifest_labels(&manifest)).await?;
-                    let config = self.config(&descriptor, &manifest).await?;
-                    images.push(ImageDocuments { manifest: *manifest, config });
+                    let layers = if wanted { manifest.layers.as_slice() } else { &[] };
+                    let children = [std::slice::from_ref(&manifest.config), layers].concat();
+                    self.pull.progress.children(&descriptor, &children);
+                    let config = self.config(&descriptor, &manifest, wanted).await?;
+                    images.push(ImageDocuments { manifest: *manifest, config, wanted });
                 }
             }
         }
@@ -89,11 +98,13 @@ impl<'a> Documents<'a> {
         note_unpacked(&*self.content, &image.manifest.config.digest, snapshotter, top).await
     }
 
-    /// The manifests of an index that are wanted, the best first where one is wanted.
-    fn choose(&self, index: &Index) -> Result<Vec<Descriptor>> {
-        let matcher = match &self.pull.platforms {
-            Platforms::All => return Ok(index.manifests.clone()),
-            Platforms::Best(matcher) => matcher,
+    /// The manifests of an index that are wanted, the best first, and those whose documents are.
+    fn choose(&self, index: &Index, wanted: bool) -> Result<(Vec<Descriptor>, Vec<Descriptor>)> {
+        let (matcher, limit, all_metadata) = match &self.pull.platforms {
+            Platforms::All => return Ok((index.manifests.clone(), Vec::new())),
+            Platforms::Best(matcher) => (matcher, 1, false),
+            Platforms::Chosen(_) if !wanted => return Ok((Vec::new(), index.manifests.clone())),
+            Platforms::Chosen(choice) => (&choice.matcher, choice.limit, choice.all_metadata),
         };
         let mut fitting: Vec<&Descriptor> = index
             .manifests
@@ -105,10 +116,16 @@ impl<'a> Documents<'a> {
             Some(platform) => (false, Some(matcher.rank(platform))),
             None => (true, None),
         });
-        match fitting.first() {
-            Some(best) => Ok(vec![(*best).clone()]),
-            None => Err(no_match(index.manifests.iter().filter_map(|d| d.platform.as_ref()))),
+        if fitting.is_empty() {
+            return Err(no_match(index.manifests.iter().filter_map(|d| d.platform.as_ref())));
         }
+        if limit > 0 {
+            fitting.truncate(limit);
+        }
+        let chosen: Vec<Descriptor> = fitting.into_iter().cloned().collect();
+        let other = |d: &&Descriptor| all_metadata && !chosen.contains(d);
+        let others = index.manifests.iter().filter(other).cloned().collect();
+        Ok((chosen, others))
     }
 
     /// Fetches and reads the config of an image. An artifact's config is stored and not read.
@@ -116,6 +133,7 @@ impl<'a> Documents<'a> {
         &self,
         descriptor: &Descriptor,
         manifest: &Manifest,
+        wanted: bool,
     ) -> Result<Option<ImageConfig>> {
         let limits = self.pull.limits;
         let bytes = self.pull.repository.document(&manifest.config, limits.bytes as u64).await?;
@@ -126,7 +144,12 @@ impl<'a> Documents<'a> {
                     .map_err(|e| e.context(format!("config {}", manifest.config.digest)))?,
             ),
         };
-        if let (Some(config), Platforms::Best(matcher)) = (&config, &self.pull.platforms) {
+        let matcher = match &self.pull.platforms {
+            Platforms::Best(matcher) => Some(matcher),
+            Platforms::Chosen(choice) => Some(&choice.matcher).filter(|_| wanted),
+            Platforms::All => None,
+        };
+        if let (Some(config), Some(matcher)) = (&config, matcher) {
             let platform = config.platform();
             if descriptor.platform.is_none() && !matcher.matches(&platform) {
                 return Err(no_match([&platform]));

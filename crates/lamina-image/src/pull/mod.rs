@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use lamina_core::image::Image;
 use lamina_core::layer::LayerStore;
-use lamina_core::oci::Limits;
+use lamina_core::oci::{ImageConfig, Limits};
 use lamina_core::platform::Matcher;
 use lamina_core::{Descriptor, Digest, Error, Host, Labels, Result, Scope};
 use tokio::sync::Semaphore;
@@ -44,7 +44,8 @@ pub struct Pull {
     pub name: String,
     /// The stores.
     pub host: Arc<dyn Host>,
-    /// Whose image it will be. The pull makes a lease of its own.
+    /// Whose image it will be. Its lease holds what is made; without one, the pull makes one of its
+    /// own, which ends with it.
     pub scope: Scope,
     /// Which manifests of an index.
     pub platforms: Platforms,
@@ -67,6 +68,21 @@ pub enum Platforms {
     Best(Matcher),
     /// Everything in it.
     All,
+    /// Some of it.
+    Chosen(Choice),
+}
+
+/// A choice of several manifests of an index.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// Which will do.
+    pub matcher: Matcher,
+    /// How many of them, the best first; 0 for all.
+    pub limit: usize,
+    /// Store the manifests and configs of the others too.
+    pub all_metadata: bool,
+    /// Which are unpacked, if any are; the others' layers stay packed.
+    pub unpack: Matcher,
 }
 
 /// What was pulled.
@@ -89,6 +105,9 @@ impl Pull {
     /// record was made or changed then.
     pub async fn run(&self, flights: &Flights) -> Result<Pulled> {
         let failed = |e: Error| e.context(format!("pull {}", self.name));
+        if self.scope.lease.is_some() {
+            return self.under(&self.scope, flights).await.map_err(failed);
+        }
         let leases = self.host.leases(&self.scope);
         let lease = PullLease::begin(leases, &self.name, &flights.leases).await.map_err(failed)?;
         let held = self.scope.clone().with_lease(&lease.id);
@@ -108,7 +127,7 @@ impl Pull {
         };
         let slots = Arc::new(Semaphore::new(self.downloads.max(1)));
         let mut unpacked = Vec::new();
-        for image in &images {
+        for image in images.iter().filter(|image| image.wanted) {
             let layers = Layers {
                 repository: &self.repository,
                 content: self.host.content(held),
@@ -116,7 +135,7 @@ impl Pull {
                 slots: Arc::clone(&slots),
             };
             match (&store, &image.config, &self.snapshotter) {
-                (Some(store), Some(config), Some(snapshotter)) => {
+                (Some(store), Some(config), Some(snapshotter)) if self.unpacks(config) => {
                     let top = layers.unpack(image, config, store, snapshotter, flights).await?;
                     documents.note_unpacked(image, snapshotter, &top).await?;
                     unpacked.push(top);
@@ -126,6 +145,14 @@ impl Pull {
         }
         let image = self.record(target).await?;
         Ok(Pulled { image, unpacked })
+    }
+
+    /// Whether an image is to be unpacked, where any is.
+    fn unpacks(&self, config: &ImageConfig) -> bool {
+        match &self.platforms {
+            Platforms::Chosen(choice) => choice.unpack.matches(&config.platform()),
+            Platforms::Best(_) | Platforms::All => true,
+        }
     }
 
     /// Writes the record; the last step.

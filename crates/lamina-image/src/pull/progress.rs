@@ -27,6 +27,9 @@ pub trait Progress: Send + Sync + fmt::Debug {
     /// The reference stands for this.
     fn resolved(&self, target: &Descriptor);
 
+    /// `parent` refers to `children`, and they are pulled too. Said before their first state.
+    fn children(&self, _parent: &Descriptor, _children: &[Descriptor]) {}
+
     /// A piece of content entered a state.
     fn state(&self, content: &Descriptor, state: State);
 

@@ -1,0 +1,87 @@
+//! Transfers: a pull from a registry, and a new name for an image that is here.
+//!
+//! `lamina-image` does the work, over the stores; here it is put together from what a client asks,
+//! and what it says on the way is put into the words that clients know.
+
+mod board;
+mod credentials;
+mod pull;
+mod records;
+mod told;
+
+use std::fmt;
+use std::sync::Arc;
+
+use lamina_core::transfer::{Destination, Source, TransferOptions};
+use lamina_core::{Error, Result, Scope, Transfer};
+use lamina_image::pull::Flights;
+use lamina_image::registry::{Config, Registry};
+use lamina_store::Store;
+
+use crate::config;
+
+pub(crate) use board::Board;
+pub(crate) use credentials::FromStream;
+
+/// Where `hosts.toml` files lie when nothing else is configured, as containerd has it.
+const HOSTS_DIRS: [&str; 2] = ["/etc/containerd/certs.d", "/etc/docker/certs.d"];
+
+/// What all transfers of a daemon share: connections, and what is under way.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    registry: Registry,
+    flights: Arc<Flights>,
+    /// Layers that one pull may download at once.
+    downloads: usize,
+}
+
+impl Shared {
+    /// Nothing under way; registries are reached through the proxies of the environment.
+    ///
+    /// # Errors
+    /// InvalidArgument for a proxy that cannot be used.
+    pub(crate) fn new(settings: &config::Transfer) -> Result<Shared> {
+        let hosts_dirs = match &settings.config_path {
+            Some(list) => std::env::split_paths(list).collect(),
+            None => HOSTS_DIRS.map(Into::into).to_vec(),
+        };
+        let config = Config { hosts_dirs, proxies: pull::proxies(), ..Config::default() };
+        let downloads = settings.max_concurrent_downloads;
+        Ok(Shared { registry: Registry::new(config)?, flights: Flights::new(), downloads })
+    }
+}
+
+/// Transfers from and to one namespace.
+pub(crate) struct Transfers {
+    pub(crate) store: Store,
+    pub(crate) shared: Shared,
+    pub(crate) scope: Scope,
+}
+
+#[tonic::async_trait]
+impl Transfer for Transfers {
+    async fn transfer(
+        &self,
+        source: Source,
+        destination: Destination,
+        options: TransferOptions,
+    ) -> Result<()> {
+        let what = match (source, destination) {
+            (Source::Registry(from), Destination::Images(to)) => {
+                return self.pull(from, to, options.progress).await;
+            }
+            (Source::Images(from), Destination::Images(to)) => return self.tag(from, to).await,
+            (Source::Images(_), Destination::Registry(_)) => "push to a registry",
+            (Source::Stream(_), Destination::Images(_)) => "import from a stream",
+            (Source::Images(_), Destination::Stream(_)) => "export to a stream",
+            _ => "transfer between these two ends",
+        };
+        Err(Error::unimplemented(format!("{what}: not implemented by this daemon")))
+    }
+}
+
+impl fmt::Debug for Transfers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transfers").field("scope", &self.scope).finish_non_exhaustive()
+    }
+}
