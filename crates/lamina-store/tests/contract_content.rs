@@ -10,7 +10,7 @@ use lamina_store::Durability;
 use lamina_store::content::{Options, Sharing, Store};
 use lamina_store::db::{self, Db};
 use lamina_store::fault::Steps;
-use lamina_testkit::suite::content;
+use lamina_testkit::suite::content::{self, Facts};
 
 fn open(root: &Path, sharing: Sharing) -> Store {
     let durability = Durability::None;
@@ -26,19 +26,19 @@ fn scoped(store: &Store) -> impl Fn(&Namespace) -> Arc<dyn ContentStore> + Sync 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_case_shared() {
     let dir = tempfile::tempdir().unwrap();
-    content::every_case(&scoped(&open(dir.path(), Sharing::Shared))).await;
+    content::every_case(&scoped(&open(dir.path(), Sharing::Shared)), Facts::LOCAL).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_case_isolated() {
     let dir = tempfile::tempdir().unwrap();
-    content::every_case(&scoped(&open(dir.path(), Sharing::Isolated))).await;
+    content::every_case(&scoped(&open(dir.path(), Sharing::Isolated)), Facts::LOCAL).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sharing() {
     let dir = tempfile::tempdir().unwrap();
-    content::sharing(&scoped(&open(dir.path(), Sharing::Shared))).await;
+    content::sharing(&scoped(&open(dir.path(), Sharing::Shared)), Facts::LOCAL).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
