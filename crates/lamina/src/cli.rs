@@ -1,9 +1,8 @@
 //! From the command line to an exit code: what was typed ([`Cli`]) becomes what is meant
 //! ([`Settings`]), the verb runs, and its error becomes text with a hint.
 //!
-//! Exit codes: 0 it was done; 1 it failed; 2 the command line itself is wrong; 130 it was interrupted.
-//! A reader of our output
-//! who leaves early is no failure.
+//! Exit codes: 0 it was done; 1 it failed; 2 the command line itself is wrong; 129, 130 or 143 it was
+//! interrupted by SIGHUP, SIGINT or SIGTERM. A reader of our output who leaves early is no failure.
 
 mod context;
 mod failure;

@@ -1,11 +1,13 @@
 //! Errors for people: what failed and why on one line, what to do about it on the next.
 
+use std::error::Error as _;
 use std::process::ExitCode;
 
 use lamina_core::{Error, Kind, Result};
 
 use super::Settings;
 use super::context::Looked;
+use super::interrupt::Interrupted;
 use super::settings::DEFAULT_ROOT;
 
 /// Prints an error with its hints. Returns the exit code of a command that failed.
@@ -14,11 +16,14 @@ pub(super) fn report(error: &Error, settings: Option<&Settings>, looked: Looked)
     for hint in hints(error, settings, looked) {
         eprintln!("hint: {hint}");
     }
-    match error.kind() {
-        // As a shell has it for a command that SIGINT ended.
-        Kind::Cancelled => ExitCode::from(130),
-        _ => ExitCode::FAILURE,
+    let mut cause = error.source();
+    while let Some(by) = cause {
+        if let Some(signal) = by.downcast_ref::<Interrupted>() {
+            return ExitCode::from(signal.exit_code());
+        }
+        cause = by.source();
     }
+    ExitCode::FAILURE
 }
 
 /// Does something to each of several things, all of them even if one fails.

@@ -10,6 +10,7 @@ use lamina_testkit::image::{Compression, Flavor, Image, ImageBuilder};
 use lamina_testkit::or_skip;
 use lamina_testkit::registry::{Fault, On, TestRegistry};
 use lamina_testkit::tar::{Entry, TarBuilder};
+use rustix::process::Signal;
 
 use crate::environment::{TestEnvironment, says};
 
@@ -173,25 +174,76 @@ fn ctrl_c_ends_a_pull_in_order() {
     goes_on(&env, &registry, &image, &reference);
 }
 
-#[test]
-fn a_terminated_pull_ends_in_order() {
-    let (env, (registry, image, reference)) = (TestEnvironment::new(), registry());
-    let pull = pull(&reference);
-    let words: Vec<&str> = pull.split(' ').collect();
-    let mut command = env.command(&words);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+/// `command` once it asks for the slow layer.
+fn in_the_middle(mut command: Command, registry: &TestRegistry, image: &Image) -> Child {
     let layer = &image.layers[1].digest;
+    registry.clear_faults();
+    registry.fault(On::digest(layer), Fault::Slow(40_000, Duration::from_millis(500)));
+    let child = command.spawn().unwrap();
+    eventually("somebody asks for the layer", || {
+        registry.requests().iter().any(|request| request.path.contains(layer.as_str()))
+    });
+    // Three pieces of ten.
+    std::thread::sleep(Duration::from_millis(1500));
+    child
+}
+
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = std::time::Instant::now();
-    while !registry.requests().iter().any(|request| request.path.contains(layer.as_str())) {
-        assert!(begun.elapsed().as_secs() < 60, "nobody asks for the layer");
+    while !is_so() {
+        assert!(begun.elapsed().as_secs() < 60, "not within a minute: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
-    std::thread::sleep(Duration::from_millis(300));
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    let run = env.finish(child.wait_with_output().unwrap());
-    assert_eq!((run.code, run.stdout.as_str()), (130, ""), "{}", run.stderr);
-    says(&run.stderr, &["error: pull ", &reference, "interrupted by SIGTERM"]);
-    assert!(!run.stderr.contains('\u{1b}'), "{}", run.stderr);
+}
+
+fn send(child: &Child, signal: Signal) {
+    rustix::process::kill_process(rustix::process::Pid::from_child(child), signal).unwrap();
+}
+
+#[test]
+fn a_pull_that_a_signal_ends_ends_in_order() {
+    for (signal, name, code) in [(Signal::TERM, "SIGTERM", 143), (Signal::HUP, "SIGHUP", 129)] {
+        let (env, (registry, image, reference)) = (TestEnvironment::new(), registry());
+        let pull = pull(&reference);
+        let words: Vec<&str> = pull.split(' ').collect();
+        let mut command = env.command(&words);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = in_the_middle(command, &registry, &image);
+        send(&child, signal);
+        let run = env.finish(child.wait_with_output().unwrap());
+        assert_eq!((run.code, run.stdout.as_str()), (code, ""), "{}", run.stderr);
+        says(&run.stderr, &["error: pull ", &reference, "interrupted by ", name]);
+        assert!(!run.stderr.contains('\u{1b}'), "{}", run.stderr);
+        goes_on(&env, &registry, &image, &reference);
+    }
+}
+
+/// As nohup starts it: nobody's terminal ends it. And nobody reads what it says, so that it cannot end
+/// in order; the second signal does not wait for that.
+#[test]
+fn a_second_signal_ends_a_pull_at_once() {
+    let (env, (registry, image, reference)) = (TestEnvironment::new(), registry());
+    let mut command = Command::new("sh");
+    env.prepare(&mut command);
+    command.args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_lamina")]);
+    command.args(pull(&reference).split(' ')).arg("-q");
+    let (unread, full) = std::io::pipe().unwrap();
+    rustix::io::ioctl_fionbio(&full, true).unwrap();
+    while (&full).write(&[0; 4096]).is_ok() {}
+    rustix::io::ioctl_fionbio(&full, false).unwrap();
+    command.stdout(Stdio::null()).stderr(full);
+    let mut child = in_the_middle(command, &registry, &image);
+    send(&child, Signal::HUP);
+    send(&child, Signal::TERM);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(child.try_wait().unwrap(), None, "it waits for its reader");
+    send(&child, Signal::TERM);
+    let mut ended = None;
+    eventually("it ends", || {
+        ended = child.try_wait().unwrap();
+        ended.is_some()
+    });
+    assert_eq!(ended.unwrap().code(), Some(143));
+    drop(unread);
     goes_on(&env, &registry, &image, &reference);
 }
