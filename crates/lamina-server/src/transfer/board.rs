@@ -146,6 +146,7 @@ mod tests {
         for n in 0..WORDS + 5 {
             board.send(part(&n.to_string(), Stage::Waiting, 0));
         }
-        assert_eq!((board.lock().waiting.len(), board.lock().parts.len()), (WORDS, WORDS));
+        let words = board.lock();
+        assert_eq!((words.waiting.len(), words.parts.len()), (WORDS, WORDS));
     }
 }
