@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use lamina_core::oci::Limits;
 use lamina_core::platform::Matcher;
 use lamina_core::{ContentStore, Descriptor, Digest, Result, Snapshotter};
 
@@ -60,8 +61,9 @@ pub async fn check(
     snapshotters: &Snapshotters,
     target: &Descriptor,
     platform: Option<&Matcher>,
+    limits: Limits,
 ) -> Result<Checked> {
-    let contents = Contents::of(content, target).await?;
+    let contents = Contents::of(content, target, limits).await?;
     let parts = contents.chosen(platform);
     let mut required: BTreeMap<Digest, &Descriptor> = BTreeMap::new();
     let of_parts = parts.iter().flat_map(|part| part.blobs());

@@ -45,11 +45,16 @@ pub struct Contents {
 const DEEPEST: usize = 4;
 
 impl Contents {
-    /// Looks through what `target` refers to. What is missing is noted, and no error.
+    /// Looks through what `target` refers to, by documents within `limits`. What is missing is noted,
+    /// and no error.
     ///
     /// # Errors
     /// Those of the store; InvalidArgument for documents that cannot be read, with their digest.
-    pub async fn of(content: &dyn ContentStore, target: &Descriptor) -> Result<Contents> {
+    pub async fn of(
+        content: &dyn ContentStore,
+        target: &Descriptor,
+        limits: Limits,
+    ) -> Result<Contents> {
         let mut contents = Contents::default();
         let mut next = vec![(target.clone(), 0)];
         let mut seen = HashSet::new();
@@ -60,9 +65,9 @@ impl Contents {
             if !contents.note(content, &descriptor).await? {
                 continue;
             }
-            let bytes = document(content, &descriptor).await?;
+            let bytes = document(content, &descriptor, limits).await?;
             let named = |e: Error| e.context(format!("manifest {}", descriptor.digest));
-            let document = Document::parse(&bytes, &descriptor.media_type, Limits::STANDARD);
+            let document = Document::parse(&bytes, &descriptor.media_type, limits);
             match document.map_err(named)? {
                 Document::Index(index) if depth < DEEPEST => {
                     next.extend(index.manifests.into_iter().rev().map(|d| (d, depth + 1)));
@@ -71,7 +76,8 @@ impl Contents {
                     return Err(named(Error::invalid_argument("indexes lie too deep")));
                 }
                 Document::Manifest(manifest) => {
-                    let part = contents.part(content, descriptor.clone(), *manifest).await?;
+                    let part =
+                        contents.part(content, descriptor.clone(), *manifest, limits).await?;
                     contents.parts.push(part);
                 }
             }
@@ -110,14 +116,15 @@ impl Contents {
         content: &dyn ContentStore,
         descriptor: Descriptor,
         manifest: Manifest,
+        limits: Limits,
     ) -> Result<Part> {
         for layer in &manifest.layers {
             self.note(content, layer).await?;
         }
         let mut config = None;
         if self.note(content, &manifest.config).await? && manifest.config.is_config() {
-            let bytes = document(content, &manifest.config).await?;
-            let parsed = ImageConfig::parse(&bytes, Limits::STANDARD);
+            let bytes = document(content, &manifest.config, limits).await?;
+            let parsed = ImageConfig::parse(&bytes, limits);
             let named = |e: Error| e.context(format!("config {}", manifest.config.digest));
             config = Some(parsed.map_err(named)?);
         }
@@ -144,9 +151,13 @@ impl Contents {
 ///
 /// # Errors
 /// NotFound when it is not; InvalidArgument for more bytes than a document may have.
-pub async fn document(content: &dyn ContentStore, descriptor: &Descriptor) -> Result<Vec<u8>> {
+pub async fn document(
+    content: &dyn ContentStore,
+    descriptor: &Descriptor,
+    limits: Limits,
+) -> Result<Vec<u8>> {
     let reader = content.reader(&descriptor.digest).await?;
-    let limit = Limits::STANDARD.bytes;
+    let limit = limits.bytes;
     let size = usize::try_from(reader.size()).unwrap_or(usize::MAX);
     if size > limit {
         let digest = &descriptor.digest;

@@ -3,7 +3,7 @@
 use lamina_core::image::Image;
 use lamina_core::labels::{SNAPSHOT_DIFF_ID, SNAPSHOT_PARENT_CHAIN_ID, SNAPSHOT_REF};
 use lamina_core::layer::{Layer, LayerStore};
-use lamina_core::oci::{ImageConfig, Manifest};
+use lamina_core::oci::{ImageConfig, Limits, Manifest};
 use lamina_core::platform::Matcher;
 use lamina_core::{Digest, Error, Host, Labels, Result, Scope};
 
@@ -23,6 +23,7 @@ pub async fn unpack(
     snapshotter: &str,
     image: &Image,
     platform: Option<&Matcher>,
+    limits: Limits,
 ) -> Result<Vec<Digest>> {
     let failed = |e: Error| e.context(format!("unpack {} into {snapshotter}", image.name));
     let leases = host.leases(scope);
@@ -30,7 +31,7 @@ pub async fn unpack(
     let labels = Labels::from([for_a_day()]);
     let lease = leases.create("", labels).await?.id;
     let held = scope.clone().with_lease(&lease);
-    let unpacked = unpack_held(host, &held, snapshotter, image, platform).await;
+    let unpacked = unpack_held(host, &held, snapshotter, image, platform, limits).await;
     if let Err(error) = leases.delete(&lease, false).await {
         tracing::warn!(lease, error = %error.chain(), "a lease stays until it expires");
     }
@@ -43,10 +44,11 @@ async fn unpack_held(
     snapshotter: &str,
     image: &Image,
     platform: Option<&Matcher>,
+    limits: Limits,
 ) -> Result<Vec<Digest>> {
     let store = host.layers(held, snapshotter)?;
     let content = host.content(held);
-    let contents = Contents::of(&*content, &image.target).await?;
+    let contents = Contents::of(&*content, &image.target, limits).await?;
     let parts = contents.chosen(platform);
     if parts.is_empty() {
         return Err(match contents.missing.iter().find(|d| d.digest == image.target.digest) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lamina_core::oci::Limits;
 use lamina_core::snapshot;
 use lamina_core::{ContentStore, Descriptor, Digest, Result};
 
@@ -27,8 +28,9 @@ impl Usage {
         content: &dyn ContentStore,
         snapshotters: &Snapshotters,
         target: &Descriptor,
+        limits: Limits,
     ) -> Result<Usage> {
-        let contents = Contents::of(content, target).await?;
+        let contents = Contents::of(content, target, limits).await?;
         let configs = contents.parts.iter().filter_map(|part| part.config.as_ref());
         let chains: Vec<Digest> = configs.flat_map(|config| config.chain_ids()).collect();
         let mut snapshots = BTreeMap::new();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lamina_core::Host as _;
+use lamina_core::oci::Limits;
 use lamina_image::unpack::unpack;
 use lamina_testkit::image::Image;
 use lamina_testkit::layers::Awkward;
@@ -77,7 +78,9 @@ impl Run<'_> {
             [top] => top.clone(),
             _ => {
                 let host = &self.lab.store;
-                let tops = unpack(host, &scope(), self.snapshotter, &pulled.image, None).await;
+                let limits = Limits::STANDARD;
+                let tops =
+                    unpack(host, &scope(), self.snapshotter, &pulled.image, None, limits).await;
                 tops.unwrap_or_else(|error| panic!("{what}: {}", error.chain())).remove(0)
             }
         };

@@ -46,9 +46,8 @@ macro_rules! limit {
     };
 }
 
-/// What reads documents from the store later goes by the standard limits, so those of documents can
-/// only be lowered.
-const DOCUMENTS: oci::Limits = oci::Limits::STANDARD;
+/// A document is held in memory, with all that it lists.
+const DOCUMENTS: oci::Limits = oci::Limits { bytes: 1 << 30, entries: 10_000_000 };
 
 pub(super) const GROUP: Group = Group {
     about: "Caps on what registries and images may send. Ours.",

@@ -138,7 +138,7 @@ fn what_is_wrong_is_refused() {
         ("[limits]\nlayer_bytes = \"1 GiB\"", "limits.layer_bytes must be a whole number"),
         ("[limits]\nlayer_bytes = 0", "limits.layer_bytes must be 1 to"),
         ("[limits]\nfree_bytes = -1", "limits.free_bytes must be 0 to"),
-        ("[limits]\ndocument_bytes = 16777217", "must be 1 to 16777216"),
+        ("[limits]\ndocument_bytes = 1073741825", "must be 1 to 1073741824"),
         (
             "[plugins.\"io.containerd.snapshotter.v1.overlayfs\"]\nmount_options = \"x\"",
             "overlayfs\".mount_options must be a list of texts",

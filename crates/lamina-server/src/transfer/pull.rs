@@ -58,7 +58,15 @@ impl Transfers {
         for (snapshotter, platforms) in unpacks {
             for platform in &platforms {
                 let wanted = Matcher::strict(platform);
-                unpack(&self.store, &self.scope, &snapshotter, &image, Some(&wanted)).await?;
+                unpack(
+                    &self.store,
+                    &self.scope,
+                    &snapshotter,
+                    &image,
+                    Some(&wanted),
+                    Limits::STANDARD,
+                )
+                .await?;
             }
         }
         let images = self.store.images(&self.scope);

@@ -86,6 +86,39 @@ fn configured_limits_hold_for_pulls() {
     env.ok(&pull);
 }
 
+/// Limits of documents can be raised, and count wherever documents are read.
+#[test]
+fn configured_limits_hold_for_what_is_stored() {
+    let env = TestEnvironment::new();
+    let long = "x".repeat(17 << 20);
+    let config = json!({"Env": [format!("LONG={long}")]});
+    let layer = TarBuilder::archive([Entry::file("a", "a")]);
+    let (registry, pull) = serve(&builder().config(config).layer(layer).build());
+    says(
+        &env.fails(&pull),
+        &["at most 16777216", "hint: what input may have is set under [limits]"],
+    );
+    env.file("config.toml", "[limits]\ndocument_bytes = 20000000\n");
+    env.ok(&pull);
+    let reference = format!("{}/app:1", registry.host());
+    let reads: [&[&str]; 5] = [
+        &["image", "ls"],
+        &["image", "check"],
+        &["image", "usage"],
+        &["image", "inspect", &reference],
+        &["image", "unpack", &reference],
+    ];
+    for read in reads {
+        env.ok(read);
+    }
+    env.file("config.toml", "");
+    for read in reads {
+        let run = env.run(read);
+        assert_eq!(run.code, 1, "{read:?}");
+        says(&run.stderr, &["is longer than 16777216 bytes"]);
+    }
+}
+
 /// Three indexes, each naming the one below two hundred times, are eight million ways to one
 /// manifest.
 #[test]

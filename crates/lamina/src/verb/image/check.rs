@@ -59,7 +59,9 @@ impl Check {
         let mut rows = Vec::with_capacity(images.len());
         // One that cannot be read is an error; the others are shown.
         let checked = each(images, async |image| {
-            let checked = check(&*content, &snapshotters, &image.target, matcher.as_ref()).await;
+            let limits = cx.settings.config.limits.documents;
+            let checked =
+                check(&*content, &snapshotters, &image.target, matcher.as_ref(), limits).await;
             let checked = checked.map_err(|e| e.context(format!("image {:?}", image.name)))?;
             rows.push(Row::new(image.name, image.target, checked));
             Ok(())

@@ -42,7 +42,9 @@ impl Inspect {
         let session = cx.connect()?;
         let images = super::images(cx, &session);
         let image = images.get(&super::name_of(&*images, &self.name).await?).await?;
-        let contents = Contents::of(&*session.content(&cx.scope()), &image.target).await?;
+        let content = session.content(&cx.scope());
+        let contents =
+            Contents::of(&*content, &image.target, cx.settings.config.limits.documents).await?;
         let parts = contents.parts.into_iter();
         let manifests = parts
             .map(|part| PartView {

@@ -55,7 +55,8 @@ impl Ls {
         let mut rows = Vec::with_capacity(images.len());
         for image in images {
             let named = format!("image {:?}", image.name);
-            let contents = Contents::of(&*content, &image.target).await;
+            let limits = cx.settings.config.limits.documents;
+            let contents = Contents::of(&*content, &image.target, limits).await;
             rows.push(Row::new(image, &contents.map_err(|e| e.context(named))?));
         }
         if self.format.is_json() {

@@ -42,7 +42,8 @@ impl Mount {
         let platform = self.platform.clone().unwrap_or_else(Platform::host);
         let matcher = Matcher::only(&platform);
         let name = &cx.settings.snapshotter;
-        let tops = unpack(&*session, &cx.scope(), name, &image, Some(&matcher)).await?;
+        let limits = cx.settings.config.limits.documents;
+        let tops = unpack(&*session, &cx.scope(), name, &image, Some(&matcher), limits).await?;
         let top = tops.first().ok_or_else(|| Error::internal("nothing was unpacked"))?;
         let snapshotter = session.snapshotter(&cx.scope(), name)?;
         let made = self.snapshot(&*snapshotter, &key, top.as_str()).await?;

@@ -57,8 +57,9 @@ impl Usage {
         let snapshotters = super::snapshotters(cx, &session)?;
         let mut rows = Vec::with_capacity(images.len());
         let mut total = usage::Usage::default();
+        let limits = cx.settings.config.limits.documents;
         for image in images {
-            let used = usage::Usage::of(&*content, &snapshotters, &image.target).await;
+            let used = usage::Usage::of(&*content, &snapshotters, &image.target, limits).await;
             let used = used.map_err(|e| e.context(format!("image {:?}", image.name)))?;
             rows.push(Row::new(image.name, &used));
             total.add(used);

@@ -30,7 +30,9 @@ impl Unpack {
         })?;
         let snapshotter = &cx.settings.snapshotter;
         let matcher = self.platform.as_ref().map(Matcher::only);
-        let tops = unpack(&*session, &cx.scope(), snapshotter, &image, matcher.as_ref()).await?;
+        let limits = cx.settings.config.limits.documents;
+        let tops =
+            unpack(&*session, &cx.scope(), snapshotter, &image, matcher.as_ref(), limits).await?;
         tops.iter().try_for_each(|top| cx.line(top))
     }
 }
