@@ -25,6 +25,12 @@ impl Content {
     fn read_info(&self, info: Option<proto::Info>) -> Result<Info> {
         self.link.read(field::required("info", info).and_then(convert::decode_info))
     }
+
+    async fn ask_status(&self, reference: &str) -> Result<Status> {
+        let asked = proto::StatusRequest { r#ref: reference.to_owned() };
+        let answer = ask!(self.link, ContentClient.status(asked))?;
+        self.link.read(field::required("status", answer.status).and_then(convert::decode_status))
+    }
 }
 
 #[async_trait]
@@ -73,15 +79,18 @@ impl ContentStore for Content {
     ) -> Result<Box<dyn ContentWriter>> {
         self.closing.wait(&self.link, reference).await;
         let (link, closing) = (self.link.clone(), self.closing.clone());
-        let writer = writer::Writer::open(link, closing, reference, options).await?;
+        let unknown = options.expected.is_none();
+        let mut writer = writer::Writer::open(link, closing, reference, options).await?;
+        if unknown {
+            // What an earlier writer expected is not in the answer to opening.
+            writer.set_status(self.ask_status(reference).await?);
+        }
         Ok(Box::new(writer))
     }
 
     async fn status(&self, reference: &str) -> Result<Status> {
         self.closing.wait(&self.link, reference).await;
-        let asked = proto::StatusRequest { r#ref: reference.to_owned() };
-        let answer = ask!(self.link, ContentClient.status(asked))?;
-        self.link.read(field::required("status", answer.status).and_then(convert::decode_status))
+        self.ask_status(reference).await
     }
 
     async fn statuses(&self, filters: Filters) -> Result<Vec<Status>> {

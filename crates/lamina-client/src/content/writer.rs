@@ -103,6 +103,11 @@ impl Writer {
         Ok(Writer { link, closing, stream: Some((messages, answers)), status, digest })
     }
 
+    /// Takes what the daemon tells of the ingest.
+    pub(super) fn set_status(&mut self, status: Status) {
+        self.status = status;
+    }
+
     /// Sends a message and takes its answer. After an error the stream has ended.
     async fn exchange(
         &mut self,
