@@ -66,7 +66,7 @@ fn mistakes() {
     says(&env.fails(&["lease", "rm", "none"]), &["none"]);
     // Ids are any text up to a length; those of `ctr images mount` are mount points.
     env.ok(&["lease", "create", "--id", "/mnt/a b"]);
-    says(&env.misused(&["lease", "create", "--id", &"x".repeat(32_769)]), &["32769 bytes"]);
+    says(&env.fails(&["lease", "create", "--id", &"x".repeat(32_769)]), &["32769 bytes"]);
     let long = format!("k={}", "v".repeat(4096));
     says(&env.misused(&["lease", "create", &long]), &["over the maximum"]);
 }
