@@ -1,5 +1,6 @@
 //! A daemon's life: configuration → build → spawn → drain.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use lamina_core::introspection::PluginStatus;
 use lamina_core::{Error, Result};
 use lamina_store::Store;
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::UnixListenerStream;
@@ -17,6 +18,7 @@ use tonic::transport::Server;
 use crate::config::Config;
 use crate::events::{Bounds, Dispatcher, Hub};
 use crate::gc;
+use crate::metrics::{self, Metrics};
 use crate::notify::notify;
 use crate::parts::Parts;
 use crate::plugin::{self, Site};
@@ -49,6 +51,8 @@ pub struct Daemon {
     dispatcher: Dispatcher,
     listener: UnixListener,
     address: PathBuf,
+    metrics: Metrics,
+    metrics_listener: Option<TcpListener>,
 }
 
 /// A daemon that serves.
@@ -59,6 +63,9 @@ pub struct Running {
     collecting: JoinHandle<()>,
     upkeep: JoinHandle<()>,
     address: PathBuf,
+    metrics: Metrics,
+    metrics_address: Option<SocketAddr>,
+    serving_metrics: Option<JoinHandle<()>>,
 }
 
 impl Daemon {
@@ -82,8 +89,17 @@ impl Daemon {
         let config = Arc::new(config);
         let services = Some(service::names(&config));
         let site = Site { store: store.clone(), config: Arc::clone(&config), services };
-        let listener = match plugins(&site).await.and_then(|()| socket::listen(&address, owner)) {
-            Ok(listener) => listener,
+        let open = async {
+            plugins(&site).await?;
+            let metrics = Metrics::new(&store, &events)?;
+            let asked_at = match &config.metrics {
+                Some(address) => Some(metrics::listen(address).await?),
+                None => None,
+            };
+            Ok((metrics, asked_at, socket::listen(&address, owner)?))
+        };
+        let (metrics, metrics_listener, listener) = match open.await {
+            Ok(open) => open,
             Err(error) => {
                 close(store).await;
                 return Err(error);
@@ -98,15 +114,20 @@ impl Daemon {
             transfer,
             stopping: CancellationToken::new(),
         };
-        Ok(Daemon { parts, dispatcher, listener, address })
+        Ok(Daemon { parts, dispatcher, listener, address, metrics, metrics_listener })
     }
 
     /// Begins to serve.
     pub fn spawn(self) -> Running {
-        let Daemon { parts, dispatcher, listener, address } = self;
+        let Daemon { parts, dispatcher, listener, address, metrics, metrics_listener } = self;
         // joined: it ends when the store and the services, who hold the hub, are gone.
         tokio::spawn(dispatcher.run());
-        let collecting = gc::run(parts.store.clone(), parts.config.gc, parts.stopping.clone());
+        let collecting = gc::run(
+            parts.store.clone(),
+            parts.config.gc,
+            metrics.collections.clone(),
+            parts.stopping.clone(),
+        );
         // joined: by `Running::drain`.
         let collecting = tokio::spawn(collecting);
         // joined: by `Running::drain`.
@@ -119,6 +140,7 @@ impl Daemon {
             .initial_connection_window_size(WINDOW)
             .initial_stream_window_size(WINDOW)
             .max_frame_size(FRAME)
+            .layer(metrics.calls.clone())
             .add_routes(service::routes(&parts))
             .serve_with_incoming_shutdown(
                 UnixListenerStream::new(listener),
@@ -126,11 +148,31 @@ impl Daemon {
             );
         // joined: by `Running::drain`.
         let serving = tokio::spawn(serving);
-        Running { parts, serving, collecting, upkeep, address }
+        let metrics_address = metrics_listener.as_ref().and_then(|it| it.local_addr().ok());
+        let serving_metrics = metrics_listener.map(|listener| {
+            tracing::info!(address = ?metrics_address, "metrics are answered");
+            // joined: by `Running::drain`.
+            tokio::spawn(metrics::serve(listener, metrics.clone(), parts.stopping.clone()))
+        });
+        Running {
+            parts,
+            serving,
+            collecting,
+            upkeep,
+            address,
+            metrics,
+            metrics_address,
+            serving_metrics,
+        }
     }
 }
 
 impl Running {
+    /// Where metrics are asked for, with the port that the kernel chose for 0.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+
     /// Tells the service manager that the socket answers, serves until SIGTERM or SIGINT, then
     /// [`drain`](Self::drain)s.
     ///
@@ -172,8 +214,14 @@ impl Running {
         notify("STOPPING=1");
         tracing::info!("stopping");
         self.parts.stopping.cancel();
-        if tokio::time::timeout(DRAIN, &mut self.serving).await.is_err() {
-            tracing::warn!("calls in progress are cut off");
+        let calls = self.metrics.calls.clone();
+        tokio::select! {
+            _ = &mut self.serving => {}
+            // Connections without a call, and those that never spoke, are nobody's work.
+            () = idle(&calls) => {}
+            () = tokio::time::sleep(DRAIN) => tracing::warn!("calls in progress are cut off"),
+        }
+        if !self.serving.is_finished() {
             self.serving.abort();
             let _ = (&mut self.serving).await;
         }
@@ -189,11 +237,25 @@ impl Running {
         if let Err(error) = self.upkeep.await {
             tracing::warn!(%error, "the upkeep ended early");
         }
+        if let Some(serving) = self.serving_metrics
+            && let Err(error) = serving.await
+        {
+            tracing::warn!(%error, "serving metrics ended early");
+        }
         // A daemon that starts meanwhile has put its own socket there.
         if std::os::unix::net::UnixStream::connect(&self.address).is_err() {
             let _ = std::fs::remove_file(&self.address);
         }
         close(self.parts.store).await;
+    }
+}
+
+/// Waits until there is no call in progress, and a little more for the last answers to get out.
+async fn idle(calls: &metrics::Calls) {
+    let mut looks = 0;
+    while looks < 3 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        looks = if calls.open() == 0 { looks + 1 } else { 0 };
     }
 }
 

@@ -11,10 +11,16 @@ use lamina_store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Gc;
+use crate::metrics::Collections;
 use pace::{Counts, Pace};
 
 /// Collects until the daemon stops; a collection that has begun is done then.
-pub(crate) async fn run(store: Store, settings: Gc, stopping: CancellationToken) {
+pub(crate) async fn run(
+    store: Store,
+    settings: Gc,
+    count: Collections,
+    stopping: CancellationToken,
+) {
     let mut pace = Pace::new(settings);
     let mut pause = settings.startup_delay;
     loop {
@@ -24,7 +30,7 @@ pub(crate) async fn run(store: Store, settings: Gc, stopping: CancellationToken)
         }
         pause = match pace.due(counts(&store)) {
             Some(delay) if delay.is_zero() => {
-                let took = collect(&store).await;
+                let took = collect(&store, &count).await;
                 pace.collected(counts(&store), took)
             }
             Some(delay) => delay,
@@ -34,11 +40,12 @@ pub(crate) async fn run(store: Store, settings: Gc, stopping: CancellationToken)
 }
 
 /// Returns how long it took.
-async fn collect(store: &Store) -> Duration {
+async fn collect(store: &Store, count: &Collections) -> Duration {
     let store = store.clone();
     let began = std::time::Instant::now();
     let collected = tokio::task::spawn_blocking(move || store.collect()).await;
     let took = began.elapsed();
+    count.ended(took, collected.as_ref().ok().and_then(|collected| collected.as_ref().ok()));
     match collected {
         Ok(Ok(collected)) => tracing::debug!(?collected, ?took, "collected"),
         Ok(Err(error)) => tracing::warn!(error = %error.chain(), "collecting"),
@@ -58,6 +65,7 @@ mod tests {
     use bytes::Bytes;
     use lamina_core::content::{CommitOptions, WriteOptions};
     use lamina_core::{Host as _, Namespace, Scope};
+    use prometheus_client::registry::Registry;
 
     #[tokio::test]
     async fn what_a_delete_sets_free_goes_without_anybody_asking() {
@@ -69,9 +77,11 @@ mod tests {
         };
         let store = Store::open(options).unwrap();
         let stopping = CancellationToken::new();
+        let mut registry = Registry::default();
+        let count = Collections::new(&mut registry);
         let settings = Gc { pause_threshold: 0.5, ..Gc::default() };
         // joined: below.
-        let collecting = tokio::spawn(run(store.clone(), settings, stopping.clone()));
+        let collecting = tokio::spawn(run(store.clone(), settings, count, stopping.clone()));
 
         let scope = Scope::new(Namespace::new("default").unwrap());
         store.leases(&scope).create("pull", Default::default()).await.unwrap();
@@ -92,6 +102,10 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(20), gone).await.unwrap();
         stopping.cancel();
         collecting.await.unwrap();
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        assert!(text.contains("lamina_gc_removed_total{kind=\"blob\"} 1\n"), "{text}");
+        assert!(text.contains("containerd_gc_collections_total{status=\"success\"}"), "{text}");
         store.close().unwrap();
     }
 }

@@ -9,6 +9,7 @@ pub mod config;
 pub mod daemon;
 mod events;
 mod gc;
+mod metrics;
 mod notify;
 mod parts;
 pub mod plugin;

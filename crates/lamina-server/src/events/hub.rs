@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use futures_core::Stream;
 use futures_util::StreamExt as _;
@@ -37,6 +37,25 @@ impl Default for Bounds {
 pub(crate) struct Hub {
     to: UnboundedSender<Message>,
     bounds: Bounds,
+    counters: Arc<Counters>,
+}
+
+/// What went through a hub.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Events that were handed out, whoever heard them.
+    pub(crate) published: u64,
+    /// Subscribers that are there.
+    pub(crate) subscribers: u64,
+    /// Subscribers that were too slow.
+    pub(crate) dropped: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    published: AtomicU64,
+    subscribers: AtomicU64,
+    dropped: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -53,6 +72,7 @@ enum Message {
 pub(crate) struct Dispatcher {
     from: UnboundedReceiver<Message>,
     subscribers: Vec<Subscriber>,
+    counters: Arc<Counters>,
 }
 
 #[derive(Debug)]
@@ -75,7 +95,19 @@ impl Hub {
     /// A hub, and the work that somebody must do for it.
     pub(crate) fn new(bounds: Bounds) -> (Arc<Hub>, Dispatcher) {
         let (to, from) = unbounded_channel();
-        (Arc::new(Hub { to, bounds }), Dispatcher { from, subscribers: Vec::new() })
+        let counters = Arc::new(Counters::default());
+        let hub = Hub { to, bounds, counters: Arc::clone(&counters) };
+        (Arc::new(hub), Dispatcher { from, subscribers: Vec::new(), counters })
+    }
+
+    /// What has gone through since it was made.
+    pub(crate) fn counts(&self) -> Counts {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counts {
+            published: get(&self.counters.published),
+            subscribers: get(&self.counters.subscribers),
+            dropped: get(&self.counters.dropped),
+        }
     }
 
     /// Hands on what a client published, as it is.
@@ -99,11 +131,29 @@ impl Hub {
         // Through the same queue as the events, so that "from now on" is exact. Without a dispatcher
         // the sender is dropped here, and the stream ends.
         let _ = self.to.send(Message::Subscribe(subscriber));
+        let here = Here::new(&self.counters);
         UnboundedReceiverStream::new(from).inspect(move |item| {
+            let _ = &here;
             if let Ok(envelope) = item {
                 pending.left(envelope);
             }
         })
+    }
+}
+
+/// Counts a subscriber for as long as it has its stream.
+struct Here(Arc<Counters>);
+
+impl Here {
+    fn new(counters: &Arc<Counters>) -> Here {
+        counters.subscribers.fetch_add(1, Ordering::Relaxed);
+        Here(Arc::clone(counters))
+    }
+}
+
+impl Drop for Here {
+    fn drop(&mut self) {
+        self.0.subscribers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -135,10 +185,11 @@ impl Dispatcher {
     }
 
     fn hand_out(&mut self, envelope: Envelope) {
+        self.counters.published.fetch_add(1, Ordering::Relaxed);
         let envelope = Arc::new(envelope);
         let subject = Subject::new(&envelope);
         self.subscribers.retain(|one| match one.filters.matches(&subject) {
-            true => one.take(&envelope),
+            true => one.take(&envelope, &self.counters),
             false => !one.to.is_closed(),
         });
     }
@@ -146,10 +197,11 @@ impl Dispatcher {
 
 impl Subscriber {
     /// Queues the event. False when the subscriber has gone, or has to.
-    fn take(&self, envelope: &Arc<Envelope>) -> bool {
+    fn take(&self, envelope: &Arc<Envelope>, counters: &Counters) -> bool {
         let next = match self.pending.entered(envelope, self.bounds) {
             true => Ok(Arc::clone(envelope)),
             false => {
+                counters.dropped.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(filters = ?self.filters, "a subscriber of events is too slow");
                 Err(Error::unavailable("the subscriber reads too slowly, and events were lost"))
             }

@@ -38,6 +38,7 @@ impl Server {
             // Tests keep things that nothing refers to.
             gc: Gc { startup_delay: std::time::Duration::from_secs(3600), ..Gc::default() },
             grpc: Socket { address: Some(address.clone()), uid: uid.as_raw(), gid: gid.as_raw() },
+            metrics: Some("127.0.0.1:0".to_owned()),
             ..Config::default()
         };
         let options = Options { store: config.store(), config };
@@ -57,6 +58,12 @@ impl Server {
     pub(crate) async fn connect(&self) -> Channel {
         let target = format!("unix://{}", self.dir.path().join("s").display());
         Endpoint::from_shared(target).unwrap().connect().await.unwrap()
+    }
+
+    /// Where metrics are.
+    #[allow(dead_code, reason = "not every test file asks")]
+    pub(crate) fn metrics_address(&self) -> std::net::SocketAddr {
+        self.running.metrics_address().unwrap()
     }
 
     /// Stops it; calls in progress end.

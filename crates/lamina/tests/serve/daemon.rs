@@ -1,7 +1,6 @@
 //! A daemon in a process of its own.
 
 use std::fs::File;
-use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -54,7 +53,7 @@ impl Site {
     /// Starts a daemon and waits until it answers.
     pub(crate) fn start(&self) -> Daemon {
         let daemon = self.spawn(|_| ());
-        daemon.wait_until("the socket answers", || UnixStream::connect(self.socket()).is_ok());
+        daemon.wait_until_it_serves();
         daemon
     }
 
@@ -65,7 +64,8 @@ impl Site {
         let mut command = self.command(&["serve"]);
         command.stderr(stderr);
         change(&mut command);
-        Daemon { child: command.spawn().unwrap(), log }
+        let begin = usize::try_from(log.metadata().unwrap().len()).unwrap();
+        Daemon { child: command.spawn().unwrap(), log, begin }
     }
 }
 
@@ -73,12 +73,21 @@ impl Site {
 pub(crate) struct Daemon {
     child: Child,
     log: PathBuf,
+    /// Where its part of the log begins.
+    begin: usize,
 }
 
 impl Daemon {
-    /// What all daemons of the site have logged.
+    /// What has been logged since it was started.
     pub(crate) fn log(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned()
+        let log = std::fs::read(&self.log).unwrap();
+        String::from_utf8_lossy(&log[self.begin..]).into_owned()
+    }
+
+    /// Waits until it answers and heeds signals, which is said a moment after the socket is there.
+    #[track_caller]
+    pub(crate) fn wait_until_it_serves(&self) {
+        self.wait_until("serving", || self.log().contains("serving"));
     }
 
     #[track_caller]
@@ -105,6 +114,7 @@ impl Daemon {
     /// SIGTERM, and an end in order.
     #[track_caller]
     pub(crate) fn stop(mut self) {
+        self.wait_until_it_serves();
         self.signal(Signal::TERM);
         let status = self.ended();
         assert!(status.success(), "{status}; the log:\n{}", self.log());
