@@ -12,7 +12,7 @@ use lamina_api::proto::grpc::health::v1::health_client::HealthClient;
 use lamina_core::layer::LayerStore;
 use lamina_core::{
     ContainerStore, ContentStore, Differ, Error, Host, ImageStore, Introspection, LeaseStore,
-    MountManager, NamespaceStore, Result, SandboxStore, Scope, Snapshotter,
+    MountManager, NamespaceStore, Result, SandboxStore, Scope, Snapshotter, Transfer,
 };
 use tonic::transport::Endpoint;
 
@@ -99,6 +99,12 @@ impl Client {
     /// What the daemon is made of.
     pub fn introspection(&self) -> Arc<dyn Introspection> {
         Arc::new(crate::introspection::Daemon(self.link.clone()))
+    }
+
+    /// Pulls and other transfers, from and to the namespace of `scope`. What a transfer makes is held
+    /// by the lease of `scope`, if it has one.
+    pub fn transfer(&self, scope: &Scope) -> Arc<dyn Transfer> {
+        Arc::new(crate::transfer::Transfers(self.link.scoped(scope)))
     }
 
     /// The connection.

@@ -30,6 +30,8 @@ mod mounts;
 mod namespaces;
 mod sandboxes;
 mod snapshots;
+mod streams;
+mod transfer;
 
 pub use client::{Client, Version};
 pub use events::Events;

@@ -7,7 +7,11 @@ mod support;
 use std::path::PathBuf;
 use std::process::Command;
 
-use support::{Server, socket};
+use lamina_core::{Host as _, Platform};
+use lamina_testkit::image::{Flavor, ImageBuilder};
+use lamina_testkit::registry::TestRegistry;
+use lamina_testkit::tar::{Entry, TarBuilder};
+use support::{Server, scope, socket};
 
 /// Runs an example, which cargo has built for the tests, and returns what it prints.
 async fn example(name: &'static str, args: Vec<String>) -> String {
@@ -38,5 +42,16 @@ async fn every_example_runs() {
     let told = server.client.version().await.unwrap().version;
     assert!(connected.contains(&format!("version {told}")), "{connected}");
     assert!(connected.contains("namespace shown {}"), "{connected}");
+
+    let registry = TestRegistry::start();
+    let layer = TarBuilder::archive([Entry::file("hello", "hello")]);
+    let image = ImageBuilder::new(Flavor::Oci).platform(Platform::host()).layer(layer).build();
+    registry.push("app", "1", &image);
+    let name = format!("{}/app:1", registry.host());
+    let pulled = example("pull", args(&["shown", "native", &name])).await;
+    assert_eq!(pulled, format!("pulled {name}\n"));
+    let chain = image.diff_ids[0].to_string();
+    let snapshots = server.client.snapshotter(&scope("shown"), "native").unwrap();
+    snapshots.stat(&chain).await.unwrap();
     server.stop().await;
 }

@@ -23,7 +23,7 @@ use futures_core::Stream;
 
 pub use progress::{Progress, ProgressSink, Stage};
 
-use crate::credentials::{Credentials, Secret};
+use crate::credentials::{Anonymous, Credentials, Secret};
 use crate::labels::Labels;
 use crate::{Platform, Result};
 
@@ -62,6 +62,19 @@ pub struct RegistryEnd {
     pub host_dir: String,
     /// `http` or `https` for hosts that no `hosts.toml` speaks of; empty for what is usual.
     pub default_scheme: String,
+}
+
+impl RegistryEnd {
+    /// An image for everybody, in a registry that is spoken to as usual.
+    pub fn new(reference: impl Into<String>) -> Self {
+        RegistryEnd {
+            reference: reference.into(),
+            credentials: Arc::new(Anonymous),
+            headers: BTreeMap::new(),
+            host_dir: String::new(),
+            default_scheme: String::new(),
+        }
+    }
 }
 
 /// Images that are here.
