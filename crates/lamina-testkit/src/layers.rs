@@ -67,6 +67,18 @@ fn deletions() -> Vec<Awkward> {
             [base(), vec![Entry::whiteout("etc/nothing")]],
         ),
         image(
+            "whiteout-new-dir",
+            "deleted in a directory that only the layer itself has",
+            [
+                base(),
+                vec![
+                    Entry::dir("new").mtime(1_500_000_002, 0),
+                    Entry::whiteout("new/nothing"),
+                    Entry::file("new/file", b"new"),
+                ],
+            ],
+        ),
+        image(
             "whiteout-then-again",
             "deleted, then there again in the next layer",
             [
@@ -213,6 +225,11 @@ fn links() -> Vec<Awkward> {
                 Entry::hard_link("two", "/a/one"),
                 Entry::hard_link("three", "./a/../a/one"),
             ]],
+        ),
+        image(
+            "hard-link-itself",
+            "a link to itself, which GNU tar writes for a path that it is given twice",
+            [vec![Entry::file("one", b"one"), Entry::hard_link("one", "one")]],
         ),
         image(
             "hard-link-broken",

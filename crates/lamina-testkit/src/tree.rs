@@ -57,6 +57,9 @@ pub enum NodeKind {
     Fifo,
     /// A socket.
     Socket,
+    /// A name that is listed, and then is not there: overlayfs has these for whiteouts in a directory
+    /// of one layer alone.
+    Absent,
 }
 
 impl Tree {
@@ -74,8 +77,16 @@ impl Tree {
                 true => root.to_path_buf(),
                 false => root.join(&path),
             };
-            let node = Node::read(&full)
-                .unwrap_or_else(|error| panic!("read {}: {error}", full.display()));
+            let node = match Node::read(&full) {
+                Ok(node) => node,
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound && !path.as_os_str().is_empty() =>
+                {
+                    tree.0.insert(path, Node::absent());
+                    continue;
+                }
+                Err(error) => panic!("read {}: {error}", full.display()),
+            };
             if node.kind == NodeKind::Dir {
                 let entries = fs::read_dir(&full)
                     .unwrap_or_else(|error| panic!("read {}: {error}", full.display()));
@@ -183,6 +194,11 @@ impl Node {
             xattrs: xattrs(path)?,
             same_as: None,
         })
+    }
+
+    fn absent() -> Node {
+        let (mode, owner, mtime) = (0, (0, 0), (0, 0));
+        Node { kind: NodeKind::Absent, mode, owner, mtime, xattrs: BTreeMap::new(), same_as: None }
     }
 
     /// Only the fields that differ.
@@ -296,6 +312,7 @@ impl fmt::Debug for NodeKind {
             NodeKind::Block(major, minor) => write!(f, "block {major}:{minor}"),
             NodeKind::Fifo => write!(f, "fifo"),
             NodeKind::Socket => write!(f, "socket"),
+            NodeKind::Absent => write!(f, "absent"),
         }
     }
 }

@@ -64,6 +64,14 @@ pub const KNOWN: &[Known] = &[
         why: "times before 1970 become 1970 there; ours are what the layer says, as with umoci",
     },
     Known {
+        peer: Peer::Containerd,
+        image: "whiteout-new-dir",
+        path: "new/nothing",
+        field: Field::Presence,
+        why: "overlayfs lists a whiteout in a directory of one layer alone, as a name that is not there; \
+              ours is removed",
+    },
+    Known {
         peer: Peer::Umoci,
         image: "*",
         path: "",
@@ -103,6 +111,8 @@ pub const KNOWN: &[Known] = &[
 /// Images that a peer refuses and we take, with the reason.
 pub const REFUSED: &[(Peer, &str, &str)] = &[
     (Peer::Containerd, "sparse-gnu-old", "its extractor has no entries of type `S`"),
+    (Peer::Containerd, "hard-link-itself", "the file is removed to make room for a link to it"),
+    (Peer::Umoci, "hard-link-itself", "the file is removed to make room for a link to it"),
     (Peer::Umoci, "sparse-gnu-old", "its extractor has no entries of type `S`"),
     (Peer::Umoci, "global-header", "its extractor has no entries of type `g`"),
     (Peer::Umoci, "file-to-dir", "it looks for users in /etc/passwd, which is a directory"),

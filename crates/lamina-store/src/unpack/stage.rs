@@ -124,13 +124,12 @@ impl Staged {
         let staging = &mut self.staging;
         let parent = staging.layer.parent.as_ref().filter(|_| staging.rebased);
         if let Some(parent) = parent
-            && !self.applied.implied.is_empty()
+            && !(self.applied.implied.is_empty() && self.applied.whiteouts.is_empty())
         {
-            // Directories that the layer only implies look as they do in the layer below, which was
-            // not there when they were made.
+            // What depends on the layer below, which was not there when this one was laid.
             let target = staging.snapshots.rebased_target_now(&staging.key, parent.as_str())?;
             if let driver::Target::Dir { path, whiteouts, lowers } = target {
-                inherit(&Target::open(&path, whiteouts, &lowers)?, &self.applied.implied)?;
+                inherit(&Target::open(&path, whiteouts, &lowers)?, &self.applied)?;
             }
         }
         let options = CommitOptions {

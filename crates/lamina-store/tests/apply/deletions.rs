@@ -214,6 +214,57 @@ fn privileged_a_late_marker_gives_one_tree_in_every_way() {
     ]);
 }
 
+/// overlayfs lists whiteouts in a directory that only one layer has, as names that are not there.
+#[test]
+fn privileged_whiteouts_that_hide_nothing_are_not_seen() {
+    need_root!("privileged_whiteouts_that_hide_nothing_are_not_seen");
+    let below = || {
+        TarBuilder::archive([
+            Entry::dir("usr/lib").mtime(1, 0),
+            Entry::file("usr/lib/one", b""),
+            Entry::file("usr/lib/two", b""),
+            Entry::symlink("lib", "usr/lib"),
+        ])
+    };
+    for layer in [
+        vec![Entry::dir("new").mtime(9, 0), Entry::whiteout("new/one")],
+        vec![Entry::whiteout("new/deep/one"), Entry::file("new/deep/two", b"")],
+        vec![Entry::whiteout("usr/lib/one"), Entry::opaque("usr/lib")],
+        vec![Entry::whiteout("usr/lib/one"), Entry::opaque("usr")],
+        // By way of a link of this layer, into a directory that is below.
+        vec![Entry::symlink("way", "usr/lib"), Entry::whiteout("way/one")],
+    ] {
+        every_way_gives_one_tree(&[below(), TarBuilder::archive(layer)]);
+    }
+}
+
+#[test]
+fn a_hard_link_to_itself_leaves_the_file() {
+    let tree = World::new().laid([Entry::file("a", b"x"), Entry::hard_link("a", "./a")]);
+    let same = World::new().laid([Entry::file("a", b"x"), Entry::hard_link("a", "a")]);
+    tree.assert_same(&same, "in other words");
+    for overlay in [false, true] {
+        let world = World::new();
+        let tar = TarBuilder::archive([Entry::hard_link("a", "a")]);
+        let result = if overlay { world.lay_overlay(&tar) } else { world.lay(&tar) };
+        assert_eq!(result.unwrap_err().kind(), Kind::InvalidArgument, "nothing is there");
+    }
+}
+
+#[test]
+fn a_hard_link_to_what_the_layer_deletes_is_refused() {
+    let world = World::new();
+    let layer = [Entry::dir("a"), Entry::whiteout("a/one"), Entry::hard_link("a/two", "a/one")];
+    for result in [
+        world.lay(&TarBuilder::archive(layer.clone())),
+        world.lay_overlay(&TarBuilder::archive(layer)),
+    ] {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), Kind::InvalidArgument);
+        assert!(error.chain().contains("hard link to \"a/one\""), "{}", error.chain());
+    }
+}
+
 fn late_marker() -> (Vec<Entry>, Vec<Entry>) {
     let below = vec![
         Entry::dir("a").mtime(10, 0),

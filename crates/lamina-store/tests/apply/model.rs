@@ -60,8 +60,8 @@ impl Model {
             Op::Link(path, which) => {
                 let source = files.get(which % files.len().max(1))?;
                 let byte = next.0.get(Path::new(source))?.file?;
-                let below = Path::new(source).starts_with(path);
-                if source == path || below {
+                let below = source != path && Path::new(source).starts_with(path);
+                if below {
                     return None;
                 }
                 next.put(path, Some(byte))?;
@@ -139,27 +139,15 @@ impl Model {
 }
 
 /// A stack of layers that all can be laid, and what the tree is after each. For overlayfs, without
-/// what it shows otherwise: an opaque root counts nothing, and whiteouts in a directory that is in
-/// one layer only, or that turns opaque later, are listed (as names that are not there).
+/// what it shows otherwise: an opaque root counts nothing.
 fn stack(layers: &[Vec<Op>], overlayfs: bool) -> Vec<(Vec<u8>, Model)> {
     let mut model = Model::default();
     let mut out = Vec::new();
     for ops in layers {
         let mut tar = TarBuilder::new();
         let mut files: Vec<String> = Vec::new();
-        let below = model.clone();
         for op in ops {
-            let odd = match op {
-                Op::Opaque(dir) => dir.is_empty(),
-                Op::Whiteout(path) => {
-                    let dir = Path::new(path).parent().filter(|dir| !dir.as_os_str().is_empty());
-                    let merged = dir
-                        .is_none_or(|dir| below.0.get(dir).is_some_and(|item| item.file.is_none()));
-                    let opaque = |op: &Op| matches!(op, Op::Opaque(dir) if path.starts_with(dir));
-                    !merged || ops.iter().any(opaque)
-                }
-                _ => false,
-            };
+            let odd = matches!(op, Op::Opaque(dir) if dir.is_empty());
             if overlayfs && odd {
                 continue;
             }

@@ -132,7 +132,7 @@ pub fn every_way_gives_one_tree(layers: &[Vec<u8>]) {
         std::fs::create_dir(&other).unwrap();
         lay(tar, &Target::open(&one, form, &aboves).unwrap());
         let applied = lay(tar, &Target::open::<&Path>(&other, form, &[]).unwrap());
-        inherit(&Target::open(&other, form, &alones).unwrap(), &applied.implied).unwrap();
+        inherit(&Target::open(&other, form, &alones).unwrap(), &applied).unwrap();
         aboves.insert(0, one);
         alones.insert(0, other);
     }

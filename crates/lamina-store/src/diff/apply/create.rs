@@ -98,9 +98,6 @@ fn link(tree: &mut Tree<'_>, path: &EntryPath, dir: &Dir, text: &[u8]) -> Result
     let told = || format!("hard link to {:?}", OsStr::from_bytes(text));
     let refuse = |why: &str| Error::invalid_argument(format!("{}: {why}", told()));
     let Some(source) = EntryPath::parse(text)? else { return Err(refuse("the root")) };
-    if source == *path {
-        return Err(refuse("itself"));
-    }
     let root = &tree.target.root;
     let failed = |cause: SysError| match cause.is_not_found() {
         true => refuse("nothing of this layer, or of the tree it is laid in, is there"),
@@ -109,11 +106,15 @@ fn link(tree: &mut Tree<'_>, path: &EntryPath, dir: &Dir, text: &[u8]) -> Result
     let entry = root.entry(OsStr::from_bytes(source.as_bytes())).map_err(failed)?;
     let entry = entry.ok_or_else(|| refuse("the root"))?;
     let stat = fs::stat_at(&entry.parent, &entry.name).map_err(failed)?;
+    if tree.overlay() && stat.kind == FileKind::CharDevice && stat.rdev == (0, 0) {
+        return Err(refuse("this layer deletes it"));
+    }
     if stat.is_dir() {
         return Err(refuse("a directory"));
     }
     let name = path.base();
-    // Another spelling of the same place must not be removed to make room for itself.
+    // GNU tar writes a link to itself for a path it was given twice. The same place, in whatever
+    // spelling, must not be removed to make room for itself.
     if let Ok(found) = fs::stat_at(&dir.fd, name)
         && found.identity() == stat.identity()
     {

@@ -14,6 +14,7 @@ use super::name::EntryPath;
 use super::opaque::delete;
 use super::options::{ApplyOptions, Target};
 use super::reader::TarReader;
+use super::stray::remove_strays;
 use super::tree::Tree;
 
 /// What a stream came to.
@@ -21,6 +22,7 @@ use super::tree::Tree;
 pub(super) struct Extracted {
     pub(super) entries: u64,
     pub(super) implied: Vec<PathBuf>,
+    pub(super) whiteouts: Vec<PathBuf>,
 }
 
 /// Lays a tar stream down, and reads it to its end.
@@ -39,10 +41,12 @@ pub(super) fn extract(
             .map_err(|cause| error::at(shown(&record), cause))?;
     }
     options.steps.reach("diff.apply.end")?;
+    let whiteouts = tree.whiteouts();
     let implied = tree.finish()?;
+    remove_strays(target, &whiteouts)?;
     let entries = reader.entries();
     reader.drain(|| options.check_cancelled())?;
-    Ok(Extracted { entries, implied })
+    Ok(Extracted { entries, implied, whiteouts })
 }
 
 fn lay<R: BufRead>(

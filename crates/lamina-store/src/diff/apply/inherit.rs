@@ -4,27 +4,30 @@
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lamina_core::Result;
 use lamina_sys::RootDir;
 use lamina_sys::fs::{self, OFlags, Stat};
 
 use super::error;
+use super::layer::Applied;
 use super::name::split;
 use super::options::Target;
+use super::stray::remove_strays;
 use super::tree::{OPAQUE, is_other, stat};
 
-/// Gives each of `implied` ([`Applied::implied`](super::Applied::implied)) the owner, mode, times and
-/// xattrs of the same directory in the trees below, as if these had been there when the layer was
-/// laid. One that no tree below has stays as it is. Runs again without harm.
+/// Does what could not be done when the layer was laid, because the trees below were not there: gives
+/// directories that it only implies ([`Applied::implied`]) the owner, mode, times and xattrs of the
+/// same directory below, and removes whiteouts from those ([`Applied::whiteouts`]) that no tree below
+/// has, where overlayfs would list them. Runs again without harm.
 ///
 /// # Errors
 /// Those of the disk, named after the directory.
-pub fn inherit(target: &Target, implied: &[PathBuf]) -> Result<()> {
-    implied
-        .iter()
-        .try_for_each(|path| inherit_one(target, path).map_err(|cause| error::at(path, cause)))
+pub fn inherit(target: &Target, applied: &Applied) -> Result<()> {
+    remove_strays(target, &applied.whiteouts)?;
+    let mut implied = applied.implied.iter();
+    implied.try_for_each(|path| inherit_one(target, path).map_err(|cause| error::at(path, cause)))
 }
 
 fn inherit_one(target: &Target, path: &Path) -> Result<()> {
@@ -59,7 +62,7 @@ pub(super) fn model(lowers: &[RootDir], path: &[u8]) -> Result<Option<(OwnedFd, 
 }
 
 /// Whether a directory on the way to a path is opaque, so that nothing further below counts.
-fn hides(lower: &RootDir, path: &[u8]) -> Result<bool> {
+pub(super) fn hides(lower: &RootDir, path: &[u8]) -> Result<bool> {
     let mut at = split(path).0;
     while !at.is_empty() {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;

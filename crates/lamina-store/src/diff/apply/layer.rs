@@ -10,7 +10,7 @@ use std::thread;
 use lamina_core::digest::Hasher;
 use lamina_core::{Digest, Error, Result};
 
-use super::extract::extract;
+use super::extract::{Extracted, extract};
 use super::options::{ApplyOptions, Limits, Target};
 use super::pipe::{self, Block, BlockReader, Piece, Pool};
 use crate::diff::compression::{self, Compression, Decoder};
@@ -30,6 +30,9 @@ pub struct Applied {
     /// Directories, relative to the root, that no entry speaks of, that had to be made, and that
     /// no tree below has. If the layer gets a parent later, these take attributes from there.
     pub implied: Vec<PathBuf>,
+    /// Directories, relative to the root, in which whiteouts were written for overlayfs. If the layer
+    /// gets a parent later, those that it has no directory for go then.
+    pub whiteouts: Vec<PathBuf>,
 }
 
 /// Lays a layer down as it was fetched: gzip, zstd or plain, told by its content. It is inflated
@@ -64,11 +67,11 @@ pub fn apply_layer(
         let extracted = extract(BlockReader::new(from_stream, &options.limits), target, options);
         // Both end once extraction let go of its end; a panic in one is told as an error.
         let (inflated, hashed) = (inflating.join(), hashing.join());
-        let (entries, implied) = extracted.map(|found| (found.entries, found.implied))?;
+        let Extracted { entries, implied, whiteouts } = extracted?;
         let (Ok(Some(compression)), Ok((diff_id, size))) = (inflated, hashed) else {
             return Err(Error::internal("a thread that reads the layer panicked"));
         };
-        Ok(Applied { diff_id, size, entries, compression, implied })
+        Ok(Applied { diff_id, size, entries, compression, implied, whiteouts })
     })
 }
 
@@ -86,6 +89,7 @@ pub fn apply(tar: impl Read, target: &Target, options: &ApplyOptions<'_>) -> Res
         entries: extracted.entries,
         compression: Compression::None,
         implied: extracted.implied,
+        whiteouts: extracted.whiteouts,
     })
 }
 

@@ -34,6 +34,7 @@ mod opaque;
 mod options;
 mod pipe;
 mod reader;
+mod stray;
 mod tree;
 
 pub use inherit::inherit;

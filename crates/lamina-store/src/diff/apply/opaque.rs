@@ -51,6 +51,7 @@ fn write_whiteout(
     }
     fs::make_node(&dir.fd, name, FileKind::CharDevice, 0, (0, 0))
         .map_err(|cause| error::sys("write a whiteout", cause))?;
+    tree.note_whiteout(dir)?;
     if options.owners == Owners::Layer {
         fs::set_owner_at(&dir.fd, name, record.uid, record.gid)
             .map_err(|cause| error::sys("set the owner of a whiteout", cause))?;

@@ -47,6 +47,8 @@ pub(super) struct Tree<'a> {
     /// Entries of this layer, and directories some lie in or below. Kept only where deletions are
     /// carried out: an opaque marker that comes late spares them.
     laid: HashSet<u128>,
+    /// Directories with whiteouts, by their paths without links.
+    whiteouts: HashMap<Identity, PathBuf>,
     pub(super) laid_below: HashSet<Identity>,
     hash: (RandomState, RandomState),
 }
@@ -74,6 +76,7 @@ impl<'a> Tree<'a> {
             dated: HashMap::new(),
             opaque: HashSet::new(),
             laid: HashSet::new(),
+            whiteouts: HashMap::new(),
             laid_below: HashSet::new(),
             hash: (RandomState::new(), RandomState::new()),
         };
@@ -110,6 +113,30 @@ impl<'a> Tree<'a> {
             .map_err(|cause| error::sys("mark a directory as opaque", cause))?;
         self.opaque.insert(path.to_vec());
         Ok(())
+    }
+
+    /// Notes that a directory has a whiteout.
+    pub(super) fn note_whiteout(&mut self, dir: &Dir) -> Result<()> {
+        if dir.id == self.top.id || self.whiteouts.contains_key(&dir.id) {
+            return Ok(());
+        }
+        let place = |fd: &OwnedFd| {
+            std::fs::read_link(fs::fd_path(fd))
+                .map_err(|cause| Error::internal("find a directory's path").with_source(cause))
+        };
+        let (top, at) = (place(&self.top.fd)?, place(&dir.fd)?);
+        // What cannot be named is left as it is.
+        if let Ok(path) = at.strip_prefix(&top) {
+            self.whiteouts.insert(dir.id, path.to_path_buf());
+        }
+        Ok(())
+    }
+
+    /// The directories with whiteouts, by path.
+    pub(super) fn whiteouts(&self) -> Vec<PathBuf> {
+        let mut paths: Vec<PathBuf> = self.whiteouts.values().cloned().collect();
+        paths.sort();
+        paths
     }
 
     /// Makes room for an entry; answers what was there.
