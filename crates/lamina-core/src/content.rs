@@ -153,7 +153,8 @@ pub trait ContentWriter: Send + fmt::Debug {
     async fn truncate(&mut self, size: u64) -> Result<()>;
 
     /// Checks size and digest, makes the bytes durable, and then the blob exists. The ingest is
-    /// gone after a success and after a mismatch.
+    /// gone after a success, and when its bytes are not what it was opened for. It stays when only
+    /// this commit expected something else: clients of containerd try again with other options.
     ///
     /// # Errors
     /// FailedPrecondition for another size or digest than expected; AlreadyExists when the

@@ -19,8 +19,8 @@ enum Made {
 
 impl Writer {
     /// Checks size and digest, makes the bytes durable, and then the namespace has the blob. The
-    /// ingest is gone after a success, a mismatch and AlreadyExists; after any other error it can be
-    /// opened again. Steps: `blob.checked`, `blob.sealed`, `blob.placed`, `blob.listed`, `blob.row`,
+    /// ingest is gone after a success, after AlreadyExists, and when its bytes are not what it was
+    /// opened for; after any other error it can be opened again. Steps: `blob.checked`, `blob.sealed`, `blob.placed`, `blob.listed`, `blob.row`,
     /// `ingest.removed`.
     ///
     /// # Errors
@@ -32,7 +32,10 @@ impl Writer {
         let size = options.size.or((self.row.total > 0).then_some(self.row.total));
         let digest = self.digest(expected.as_ref())?;
         if let Err(error) = self.verify(&digest, size, expected.as_ref()) {
-            self.discard();
+            // What only this commit expected may be the caller's mistake, and the bytes good.
+            if self.is_spoilt(&digest) {
+                self.discard();
+            }
             return Err(error);
         }
         self.inner.options.steps.reach("blob.checked")?;
@@ -111,6 +114,17 @@ impl Writer {
             )));
         }
         Ok(())
+    }
+
+    /// Whether the bytes cannot become what the ingest was opened for, so that going on with them
+    /// would fail for ever.
+    fn is_spoilt(&self, digest: &Digest) -> bool {
+        let row = &self.row;
+        let other_size = row.total > 0 && row.total != self.offset();
+        let other_digest = row.expected.as_ref().is_some_and(|opened_for| {
+            opened_for.algorithm() == digest.algorithm() && opened_for != digest
+        });
+        other_size || other_digest
     }
 
     /// Puts the file in its place and writes the rows. After an error the file is the ingest's again.
