@@ -47,16 +47,24 @@ impl ResourceType {
     /// Parses the wire form: `content`, `ingests`, `images`, `snapshots/<snapshotter>`.
     ///
     /// # Errors
-    /// Unimplemented for any other type, as containerd answers.
+    /// As containerd answers: InvalidArgument for one of these with too few or too many parts,
+    /// Unimplemented for any other type.
     pub fn parse(text: &str) -> Result<Self> {
-        match text {
-            "content" => Ok(ResourceType::Content),
-            "ingests" => Ok(ResourceType::Ingest),
-            "images" => Ok(ResourceType::Image),
-            _ => match text.strip_prefix("snapshots/") {
-                Some(name) if !name.is_empty() => Ok(ResourceType::Snapshot(name.to_owned())),
-                _ => Err(Error::unimplemented(format!("lease resource type {text:?}"))),
-            },
+        let (kind, name) = match text.split_once('/') {
+            None => (text, None),
+            Some((kind, name)) => (kind, Some(name)),
+        };
+        match (kind, name) {
+            ("content", None) => Ok(ResourceType::Content),
+            ("ingests", None) => Ok(ResourceType::Ingest),
+            ("images", None) => Ok(ResourceType::Image),
+            ("snapshots", Some(name)) if !name.is_empty() && !name.contains('/') => {
+                Ok(ResourceType::Snapshot(name.to_owned()))
+            }
+            ("content" | "ingests" | "images" | "snapshots", _) => {
+                Err(Error::invalid_argument(format!("{text:?} is no type of a resource")))
+            }
+            _ => Err(Error::unimplemented(format!("lease resource type {text:?}"))),
         }
     }
 }
@@ -102,4 +110,25 @@ pub trait LeaseStore: Send + Sync + fmt::Debug {
 
     /// What the lease holds. NotFound for no such lease.
     async fn resources(&self, id: &str) -> Result<Vec<Resource>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Kind;
+
+    #[test]
+    fn types_are_read_as_containerd_does() {
+        for text in ["content", "ingests", "images", "snapshots/overlayfs"] {
+            assert_eq!(ResourceType::parse(text).unwrap().to_string(), text);
+        }
+        for text in ["content/a", "images/", "snapshots", "snapshots/", "snapshots/a/b"] {
+            let kind = ResourceType::parse(text).unwrap_err().kind();
+            assert_eq!(kind, Kind::InvalidArgument, "{text}");
+        }
+        for text in ["", "/", "mounts", "containers/a"] {
+            let kind = ResourceType::parse(text).unwrap_err().kind();
+            assert_eq!(kind, Kind::Unimplemented, "{text}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Leases and what they hold.
 
 use lamina_core::lease::{Resource, ResourceType};
-use lamina_core::{Error, Lease, Result};
+use lamina_core::{Lease, Result};
 
 use super::{field, timestamp};
 use crate::proto::containerd::services::leases::v1 as proto;
@@ -33,18 +33,6 @@ pub fn encode(lease: Lease) -> proto::Lease {
 /// As containerd answers: Unimplemented for a type nobody knows; InvalidArgument for a known one with
 /// too few or too many parts, and for content whose id is no digest.
 pub fn decode_resource(resource: proto::Resource) -> Result<Resource> {
-    let parts = resource.r#type.split('/').count();
-    let wanted = match resource.r#type.split('/').next() {
-        Some("content" | "ingests" | "images") => 1,
-        Some("snapshots") => 2,
-        _ => parts,
-    };
-    if parts != wanted || resource.r#type == "snapshots/" {
-        return Err(Error::invalid_argument(format!(
-            "resource.type: {:?} is no type of a resource",
-            resource.r#type
-        )));
-    }
     let kind = ResourceType::parse(&resource.r#type)?;
     if kind == ResourceType::Content {
         field::decode_digest("resource.id", &resource.id)?;
