@@ -65,10 +65,9 @@ impl proto::mounts_server::Mounts for Mounts {
         &self,
         request: Request<proto::UpdateRequest>,
     ) -> Answer<proto::UpdateResponse> {
-        let manager = self.manager(&request)?;
-        let asked = field::required("info", request.into_inner().info).map_err(status)?;
-        let found = manager.info(&asked.name).await.map_err(status)?;
-        Err(status(Error::unimplemented(format!("change the activation {:?}", found.name))))
+        self.manager(&request)?;
+        let name = request.into_inner().info.unwrap_or_default().name;
+        Err(status(Error::unimplemented(format!("change the activation {name:?}"))))
     }
 
     type ListStream = BoxStream<'static, Result<proto::ListMessage, Status>>;
