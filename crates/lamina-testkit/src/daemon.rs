@@ -41,7 +41,16 @@ impl Daemon {
     /// # Panics
     /// When it does not start; its log is in the message.
     pub fn start(program: &Program) -> Daemon {
-        let dir = tempfile::Builder::new().prefix("daemon-").tempdir().expect("a folder");
+        Daemon::start_in(program, &std::env::temp_dir())
+    }
+
+    /// Starts one whose root lies in a folder of `parent`, such as a file system of some kind.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn start_in(program: &Program, parent: &Path) -> Daemon {
+        let folder = tempfile::Builder::new().prefix("daemon-").tempdir_in(parent);
+        let dir = folder.expect("a folder");
         let at = dir.path();
         std::fs::write(at.join("config.toml"), config(at)).expect("write a configuration");
         let log = File::create(at.join("log")).expect("create a log");

@@ -52,6 +52,9 @@ fn probe(program: &Program) -> Result<BTreeMap<String, String>, String> {
 fn the_table_has_every_rpc() {
     let table = Table::read(Section::Rpcs);
     assert_eq!(table.names(), methods());
+    for (method, remark) in table.remarks("Lamina", "UNIMPLEMENTED") {
+        assert!(!remark.is_empty(), "{method} is not implemented, and nothing says why");
+    }
 }
 
 #[test]

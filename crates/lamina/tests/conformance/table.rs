@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard};
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Section {
     Rpcs,
+    Client,
     Commands,
 }
 
@@ -18,6 +19,7 @@ impl Section {
     fn heading(self) -> &'static str {
         match self {
             Section::Rpcs => "## RPCs",
+            Section::Client => "## The Go client",
             Section::Commands => "## Commands of ctr",
         }
     }
@@ -82,13 +84,29 @@ impl Table {
             }
         }
         if !wrong.is_empty() && std::env::var_os("LAMINA_BLESS").is_some() {
-            self.write_column(index);
+            self.write(index, |_| true);
             return;
         }
         assert!(
             wrong.is_empty(),
             "docs/compatibility.md, column {column}; LAMINA_BLESS=1 writes it:\n{}",
             wrong.join("\n")
+        );
+    }
+
+    /// Fails unless `column` says `state` of `name`; `shown` is what else to tell then.
+    pub(crate) fn check_one(mut self, column: &str, name: &str, state: &str, shown: &str) {
+        let index = self.header.iter().position(|header| header == column).unwrap();
+        let row = self.rows.iter().position(|row| row[0] == name);
+        let row = row.unwrap_or_else(|| panic!("docs/compatibility.md has no row {name}"));
+        if self.rows[row][index] != state && std::env::var_os("LAMINA_BLESS").is_some() {
+            state.clone_into(&mut self.rows[row][index]);
+            self.write(index, |one| one == row);
+            return;
+        }
+        assert_eq!(
+            self.rows[row][index], state,
+            "docs/compatibility.md, {name} in column {column}; LAMINA_BLESS=1 writes it:\n{shown}"
         );
     }
 
@@ -99,13 +117,15 @@ impl Table {
         rows.map(|row| (row[0].clone(), row.last().unwrap().clone())).collect()
     }
 
-    /// Writes one column of it into the page as it is now.
-    fn write_column(&self, index: usize) {
+    /// Writes one column of these rows into the page as it is now.
+    fn write(&self, index: usize, which: impl Fn(usize) -> bool) {
         let _one: MutexGuard<'_, ()> = PAGE.lock().unwrap();
         let page = std::fs::read_to_string(path()).unwrap();
         let mut table = Table::parse(self.section, &page);
-        for (row, mine) in table.rows.iter_mut().zip(&self.rows) {
-            row[index].clone_from(&mine[index]);
+        for (number, row) in table.rows.iter_mut().enumerate() {
+            if which(number) {
+                row[index].clone_from(&self.rows[number][index]);
+            }
         }
         let heading = format!("\n{}\n", self.section.heading());
         let (before, below) = page.split_once(&heading).unwrap();

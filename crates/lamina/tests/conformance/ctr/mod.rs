@@ -130,6 +130,10 @@ fn lamina_is_like_containerd_to_old_ctr() {
 /// containerd 2.x is what Lamina is compared with, whatever the `ctr`.
 fn compare_lamina(ctr: &Path, old: bool, column: &str) -> Result<(), String> {
     let (reference, lamina) = (subject::containerd2()?, subject::lamina()?);
+    if Table::read(Section::Commands).is_blank(column) && std::env::var_os("LAMINA_BLESS").is_none()
+    {
+        return Err(format!("docs/compatibility.md says nothing yet in the column {column}"));
+    }
     let found = differences(ctr, old, &reference, &lamina)?;
     for difference in &found {
         // For whoever wants to know how; the table says only that.
