@@ -178,11 +178,8 @@ impl Running {
     ///
     /// # Errors
     /// Cancelled when a second signal ends the drain: the store is then as a kill leaves it, and the
-    /// process is to exit at once. Internal when serving fails by itself or signals cannot be had;
-    /// those of `drain`.
-    pub async fn until_signalled(mut self) -> Result<()> {
-        let mut signals = Signals::new()?;
-        // From here on a signal drains: not before is the manager told that it may send one.
+    /// process is to exit at once. Internal when serving fails by itself; those of `drain`.
+    pub async fn until_signalled(mut self, mut signals: Signals) -> Result<()> {
         tracing::info!(address = %self.address.display(), "serving");
         notify("READY=1");
         tokio::select! {
@@ -259,21 +256,29 @@ async fn idle(calls: &metrics::Calls) {
     }
 }
 
-/// What asks a daemon to end.
-struct Signals {
+/// What asks a daemon to end: SIGTERM and SIGINT. They do not end the process by themselves any more,
+/// so whoever makes this heeds it.
+#[derive(Debug)]
+pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Signals> {
+    /// Catches signals from now on; call it before [`Daemon::build`], so that none is missed once the
+    /// socket is there.
+    ///
+    /// # Errors
+    /// Internal when signals cannot be had.
+    pub fn new() -> Result<Signals> {
         let failed = |error| Error::internal("wait for signals").with_source(error);
         let terminate = signal(SignalKind::terminate()).map_err(failed)?;
         let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
         Ok(Signals { terminate, interrupt })
     }
 
-    async fn next(&mut self) {
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

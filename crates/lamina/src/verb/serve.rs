@@ -34,7 +34,14 @@ impl Serve {
         config.grpc.gid = self.gid.unwrap_or(config.grpc.gid);
         set_oom_score(config.oom_score)?;
         let options = daemon::Options { store: settings.store(config.durability, WAIT), config };
-        let ended = Daemon::build(options).await?.spawn().until_signalled().await;
+        // First of all: a signal that comes just after the socket is to drain, too.
+        let mut signals = daemon::Signals::new()?;
+        let built = tokio::select! {
+            built = Daemon::build(options) => built?,
+            // There is no socket yet, and nobody was answered. Returning would wait for the store.
+            () = signals.next() => std::process::exit(0),
+        };
+        let ended = built.spawn().until_signalled(signals).await;
         if let Err(error) = &ended
             && error.kind() == Kind::Cancelled
         {

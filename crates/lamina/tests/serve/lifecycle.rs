@@ -86,6 +86,21 @@ fn each_signal_ends_it_in_order_and_the_uuid_stays() {
     }
 }
 
+/// A manager that waits for the socket only may stop it then.
+#[test]
+fn a_signal_right_after_the_socket_is_there_ends_it_in_order() {
+    let site = Site::new();
+    for _ in 0..5 {
+        let mut daemon = site.spawn(|_| ());
+        daemon.wait_until("the socket", || exists(&site.socket()));
+        daemon.signal(Signal::TERM);
+        let status = daemon.ended();
+        assert!(status.success(), "{status}: {}", daemon.log());
+        assert!(!exists(&site.socket()));
+        assert!(daemon.log().contains("stopping"), "{}", daemon.log());
+    }
+}
+
 /// Begins a write of content that neither ends nor goes on.
 async fn write_without_end(site: &Site) -> impl Sized {
     let target = format!("unix://{}", site.socket().display());
@@ -148,8 +163,14 @@ fn a_start_waits_for_a_command_that_has_the_store() {
     let lock = site.path("root/lock");
     assert!(soon(|| std::fs::File::open(&lock).is_ok_and(|file| file.try_lock().is_err())));
     let daemon = site.spawn(|_| ());
+    let mut another = site.spawn(|_| ());
     std::thread::sleep(Duration::from_millis(500));
     assert!(!exists(&site.socket()), "it listens on a store that it does not have");
+    let began = Instant::now();
+    another.signal(Signal::TERM);
+    let status = another.ended();
+    assert!(status.success(), "{status}: {}", another.log());
+    assert!(began.elapsed() < Duration::from_secs(30), "it waited for the store");
     input.write_all(b"it").unwrap();
     drop(input);
     assert!(command.wait().unwrap().success());
