@@ -80,7 +80,7 @@ impl Daemon {
         let owner = Owner { uid: config.grpc.uid, gid: config.grpc.gid };
         // The lock is a daemon's for as long as it lives: no use in waiting for it.
         socket::check_free(&address)?;
-        let transfer = transfer::Shared::new(&config.transfer)?;
+        let transfer = transfer::Shared::new(&config.transfer, &config.limits)?;
         let (events, dispatcher) = Hub::new(Bounds::default());
         store.events = events.clone();
         let open = tokio::task::spawn_blocking(move || Store::open(store)).await;

@@ -12,6 +12,7 @@ mod told;
 use std::fmt;
 use std::sync::Arc;
 
+use lamina_core::oci;
 use lamina_core::transfer::{Destination, Source, TransferOptions};
 use lamina_core::{Error, Result, Scope, Transfer};
 use lamina_image::pull::Flights;
@@ -33,21 +34,33 @@ pub(crate) struct Shared {
     flights: Arc<Flights>,
     /// Layers that one pull may download at once.
     downloads: usize,
+    /// What manifests, indexes and configs may have.
+    documents: oci::Limits,
 }
 
 impl Shared {
-    /// Nothing under way; registries are reached through the proxies of the environment.
+    /// Nothing under way; registries are reached through the proxies of the environment, and held to
+    /// `limits`.
     ///
     /// # Errors
     /// InvalidArgument for a proxy that cannot be used.
-    pub(crate) fn new(settings: &config::Transfer) -> Result<Shared> {
+    pub(crate) fn new(settings: &config::Transfer, limits: &config::Limits) -> Result<Shared> {
         let hosts_dirs = match &settings.config_path {
             Some(list) => std::env::split_paths(list).collect(),
             None => HOSTS_DIRS.map(Into::into).to_vec(),
         };
-        let config = Config { hosts_dirs, proxies: pull::proxies(), ..Config::default() };
-        let downloads = settings.max_concurrent_downloads;
-        Ok(Shared { registry: Registry::new(config)?, flights: Flights::new(), downloads })
+        let config = Config {
+            hosts_dirs,
+            proxies: pull::proxies(),
+            limits: limits.registry.clone(),
+            ..Config::default()
+        };
+        Ok(Shared {
+            registry: Registry::new(config)?,
+            flights: Flights::new(),
+            downloads: settings.max_concurrent_downloads,
+            documents: limits.documents,
+        })
     }
 }
 

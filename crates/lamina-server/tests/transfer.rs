@@ -297,6 +297,41 @@ async fn all_metadata_is_documents_of_the_others_and_a_callers_lease_holds_them(
     server.stop().await;
 }
 
+/// As everywhere else: limits of the configuration count, and can be raised.
+#[tokio::test(flavor = "multi_thread")]
+async fn configured_limits_hold_for_pulls() {
+    let registry = TestRegistry::start();
+    let long = "x".repeat(17 << 20);
+    let image = ImageBuilder::new(Flavor::Oci)
+        .platform(lamina_core::Platform::new("linux", "amd64"))
+        .config(format!(r#"{{"Env": ["LONG={long}"]}}"#).parse().unwrap())
+        .layer(TarBuilder::archive([Entry::file("a", "a")]))
+        .build();
+    registry.push("app", "1", &image);
+    let server = Server::start().await;
+    let answer = pull(&server, &registry, "app").await.map(Response::new);
+    refused("a long config", answer, Code::ResourceExhausted, "at most 16777216");
+    server.stop().await;
+
+    let raised = |config: &mut lamina_server::Config| config.limits.documents.bytes = 20 << 20;
+    let server = Server::start_with(raised).await;
+    let mut to = image_store("app");
+    // The second is unpacked from what is stored.
+    to.unpacks.push(ends::UnpackConfiguration {
+        platform: Some(platform("amd64")),
+        snapshotter: "overlayfs".to_owned(),
+    });
+    transfer(&server, any::pack(&registry_end(&registry)), any::pack(&to), "").await.unwrap();
+    record(&server, "app").await.unwrap();
+    server.stop().await;
+
+    let lowered = |config: &mut lamina_server::Config| config.limits.registry.manifest = 100;
+    let server = Server::start_with(lowered).await;
+    let answer = pull(&server, &registry, "app").await.map(Response::new);
+    refused("a long manifest", answer, Code::ResourceExhausted, "at most 100");
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_gets_another_name_and_loses_no_other() {
     let (server, registry) = (Server::start().await, TestRegistry::start());

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lamina_core::oci::Limits;
 use lamina_core::platform::Matcher;
 use lamina_core::transfer::{NewImages, Progress, ProgressSink, RegistryEnd, Stage, Unpack};
 use lamina_core::{Error, Host, Platform, Reference, Result};
@@ -48,7 +47,7 @@ impl Transfers {
             snapshotter: first.map(|(snapshotter, _)| snapshotter),
             labels: to.labels.clone(),
             downloads: self.shared.downloads,
-            limits: Limits::STANDARD,
+            limits: self.shared.documents,
             progress: match &progress {
                 Some(sink) => Arc::new(Told::new(sink.clone(), place.clone(), name)),
                 None => Arc::new(Silent),
@@ -64,7 +63,7 @@ impl Transfers {
                     &snapshotter,
                     &image,
                     Some(&wanted),
-                    Limits::STANDARD,
+                    self.shared.documents,
                 )
                 .await?;
             }

@@ -18,20 +18,26 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one with an empty store.
     pub(crate) async fn start() -> Server {
-        Server::start_in(tempfile::tempdir().unwrap()).await
+        Server::start_in(tempfile::tempdir().unwrap(), |_| ()).await
+    }
+
+    /// Starts one with an empty store, whose configuration `change` has changed.
+    #[allow(dead_code, reason = "most tests take the configuration as it is")]
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Server {
+        Server::start_in(tempfile::tempdir().unwrap(), change).await
     }
 
     /// Stops it and starts another over the same store.
     #[allow(dead_code, reason = "not every test file restarts")]
     pub(crate) async fn restart(self) -> Server {
         self.running.drain().await.unwrap();
-        Server::start_in(self.dir).await
+        Server::start_in(self.dir, |_| ()).await
     }
 
-    async fn start_in(dir: TempDir) -> Server {
+    async fn start_in(dir: TempDir, change: impl FnOnce(&mut Config)) -> Server {
         let address = dir.path().join("s");
         let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
-        let config = Config {
+        let mut config = Config {
             root: dir.path().join("root"),
             state: dir.path().join("state"),
             durability: lamina_store::Durability::None,
@@ -41,6 +47,7 @@ impl Server {
             metrics: Some("127.0.0.1:0".to_owned()),
             ..Config::default()
         };
+        change(&mut config);
         let options = Options { store: config.store(), config };
         let running = Daemon::build(options).await.unwrap().spawn();
         let target = format!("unix://{}", address.display());
