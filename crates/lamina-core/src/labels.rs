@@ -28,7 +28,7 @@ pub const SNAPSHOT_MAX_SIZE: &str = "containerd.io/snapshot/max-size";
 pub const SNAPSHOT_UPPER_DIR: &str = "containerd.io/snapshot/overlay.upperdir";
 /// Blob: the digest of its uncompressed form.
 pub const UNCOMPRESSED: &str = "containerd.io/uncompressed";
-/// Blob: `<this>.<registry>` lists the repositories it came from.
+/// Blob: `<this>.<registry, without its port>` lists the repositories it came from.
 pub const DISTRIBUTION_SOURCE: &str = "containerd.io/distribution.source";
 /// Namespace: the snapshotter to use when a client names none.
 pub const DEFAULT_SNAPSHOTTER: &str = "containerd.io/defaults/snapshotter";

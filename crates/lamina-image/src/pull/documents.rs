@@ -8,7 +8,7 @@ use bytes::Bytes;
 use lamina_core::content::{CommitOptions, ContentStore, Info, WriteOptions};
 use lamina_core::labels::{DISTRIBUTION_SOURCE, GC_REF_CONTENT, GC_REF_SNAPSHOT, MAX_BYTES};
 use lamina_core::oci::{Document, ImageConfig, Index, Manifest};
-use lamina_core::{Descriptor, Digest, Error, Labels, Platform, Result};
+use lamina_core::{Descriptor, Digest, Error, Labels, Platform, Reference, Result};
 
 use super::wait::when_free;
 use super::{Platforms, Pull, State};
@@ -177,7 +177,7 @@ impl<'a> Documents<'a> {
         };
         let Some(mut writer) = writer else {
             self.pull.progress.state(descriptor, State::Exists);
-            let source = source_label(reference.domain(), reference.repository());
+            let source = source_label(reference);
             labels.extend(source);
             return add_labels(&*self.content, &descriptor.digest, labels).await;
         };
@@ -185,7 +185,7 @@ impl<'a> Documents<'a> {
         // Another writer may have left a part of it, which need not be looked at for so few bytes.
         writer.truncate(0).await?;
         writer.write(bytes).await?;
-        labels.extend(source_label(reference.domain(), reference.repository()));
+        labels.extend(source_label(reference));
         let commit = CommitOptions {
             size: Some(descriptor.size),
             expected: Some(descriptor.digest.clone()),
@@ -211,9 +211,15 @@ pub(crate) async fn note_unpacked(
     add_labels(content, config, labels).await
 }
 
-/// The label that says where a blob came from.
-pub(super) fn source_label(registry: &str, repository: &str) -> Labels {
-    Labels::from([(format!("{DISTRIBUTION_SOURCE}.{registry}"), repository.to_owned())])
+/// The label that says where a blob came from. It names the registry without its port, as containerd's
+/// does: clients look for just that when they mount a blob from another repository.
+pub(super) fn source_label(reference: &Reference) -> Labels {
+    let domain = reference.domain();
+    let host = match domain.strip_prefix('[').and_then(|inside| inside.split_once(']')) {
+        Some((address, _)) => address,
+        None => domain.split_once(':').map_or(domain, |(host, _)| host),
+    };
+    Labels::from([(format!("{DISTRIBUTION_SOURCE}.{host}"), reference.repository().to_owned())])
 }
 
 /// Adds labels to a blob. Where it came from is added to, as a comma-joined, sorted list without
@@ -267,4 +273,23 @@ fn no_match<'a>(there: impl IntoIterator<Item = &'a Platform>) -> Error {
     let there: Vec<String> = there.into_iter().map(ToString::to_string).collect();
     let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
     Error::not_found(format!("no manifest for the platform wanted; there are: {there}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_a_host_without_its_port() {
+        for (domain, host) in [
+            ("docker.io", "docker.io"),
+            ("127.0.0.1:5000", "127.0.0.1"),
+            ("[::1]:5000", "::1"),
+            ("[::1]", "::1"),
+        ] {
+            let reference = Reference::parse(&format!("{domain}/a/b:1")).unwrap();
+            let label = format!("{DISTRIBUTION_SOURCE}.{host}");
+            assert_eq!(source_label(&reference), Labels::from([(label, "a/b".to_owned())]));
+        }
+    }
 }

@@ -47,8 +47,7 @@ impl Layers<'_> {
         flights: &Flights,
     ) -> Result<Digest> {
         config.check_layers(&image.manifest)?;
-        let reference = self.repository.reference();
-        let source = source_label(reference.domain(), reference.repository());
+        let source = source_label(self.repository.reference());
         let layers = unpack::layers(&image.manifest, config, &source);
         let Some(top) = layers.last().map(|layer| layer.chain_id.clone()) else {
             return Err(Error::failed_precondition(
@@ -111,8 +110,7 @@ impl Layers<'_> {
 
     /// Fetches one blob into the content store, if it is not there.
     async fn fetch_blob(&self, blob: &Descriptor, flights: &Flights) -> Result<()> {
-        let reference = self.repository.reference();
-        let source = source_label(reference.domain(), reference.repository());
+        let source = source_label(self.repository.reference());
         loop {
             match self.content.info(&blob.digest).await {
                 Ok(_) => {
