@@ -119,16 +119,19 @@ impl Scan {
         Ok(())
     }
 
-    /// An activation that refers back to nothing belongs to whoever made it, and is a root; so is
-    /// one that was made under a lease, while that lives.
+    /// An activation lives as long as the lease it was made under, or what it refers back to. One with
+    /// neither belongs to whoever made it, and is a root: nothing says when it is done with.
     fn activations(&mut self, db: &Db, namespace: &Namespace) -> Result<()> {
         for (name, labels, lease) in db.read(|r| r.gc_activations(namespace))? {
             let node = Node::new(Kind::Mount, name);
-            let leased = lease.is_some_and(|lease| self.live_leases.contains(&lease));
-            if !leased && back_references(&labels).next().is_some() {
-                self.candidates.push(node.clone());
-            } else {
+            let root = match &lease {
+                Some(lease) => self.live_leases.contains(lease),
+                None => back_references(&labels).next().is_none(),
+            };
+            if root {
                 self.graph.roots.push((node.clone(), Reach::Full));
+            } else {
+                self.candidates.push(node.clone());
             }
             self.labels(&node, &labels);
         }
