@@ -88,13 +88,15 @@ impl Handle {
     /// # Errors
     /// NotFound when the namespace does not have it.
     pub fn delete_now(&self, digest: &Digest) -> Result<()> {
-        let (space, wanted) = (self.scope.namespace.clone(), digest.clone());
+        let (scope, wanted) = (self.scope.clone(), digest.clone());
         self.inner.db.write(move |tx| {
-            if !tx.remove_content(&space, &wanted)? {
+            if !tx.remove_content(&scope.namespace, &wanted)? {
                 return Err(absent(&wanted));
             }
+            tx.release(&scope, ResourceType::Content, wanted.as_str())?;
             tx.count_deletion();
-            tx.event(&space, Event::ContentDelete { digest: wanted.clone() });
+            let gone = Event::ContentDelete { digest: wanted.clone() };
+            tx.event(&scope.namespace, gone);
             Ok(())
         })?;
         let reaped = self.inner.unlink_dead(digest).and_then(|unlinked| {

@@ -123,6 +123,21 @@ impl Tx<'_> {
         .map(drop)
     }
 
+    /// Takes a thing that is deleted from the scope's lease, if it has one. Other leases still name it, as
+    /// containerd's do: one of that name that is made later is theirs too.
+    pub(crate) fn release(
+        &mut self,
+        scope: &Scope,
+        kind: ResourceType,
+        resource: &str,
+    ) -> Result<()> {
+        let Some(lease) = &scope.lease else {
+            return Ok(());
+        };
+        let resource = Resource { kind, id: resource.to_owned() };
+        self.take_from_lease(&scope.namespace, lease, &resource)
+    }
+
     /// Takes a thing from a lease; one that it does not hold is no error.
     pub(crate) fn take_from_lease(
         &mut self,

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use lamina_core::content::WriteOptions;
 use lamina_core::lease::{Resource, ResourceType};
 use lamina_core::mount::ActivateOptions;
-use lamina_core::{Host, Labels, Mount};
+use lamina_core::{Descriptor, Digest, Host, Image, Labels, Mount};
 
 use crate::testing::{Rig, scope, space};
 
@@ -163,4 +163,42 @@ fn an_ingest_that_is_being_written_is_not_given_up_and_not_busy() {
     assert_eq!((collected.ingests, collected.busy), (0, vec![]));
     writer.close().unwrap();
     assert_eq!(ingests(&rig), ["old"]);
+}
+
+/// Otherwise what others make under its name would be held by a lease that never meant it.
+#[test]
+fn what_is_deleted_leaves_the_lease_of_its_call_and_no_other() {
+    let rig = Rig::new();
+    let blob = rig.blob(b"blob");
+    let snapshots = |lease| rig.store.snapshots(&scope().with_lease(lease), "native").unwrap();
+    let images = |lease| rig.store.images(&scope().with_lease(lease));
+    let held = [
+        Resource { kind: ResourceType::Content, id: blob.to_string() },
+        Resource { kind: ResourceType::Image, id: "i".to_owned() },
+        Resource { kind: ResourceType::Snapshot("native".to_owned()), id: "s".to_owned() },
+    ];
+    for id in ["of the call", "other"] {
+        lease(&rig, id, Labels::new());
+        for resource in &held {
+            rig.runtime.block_on(rig.store.leases(&scope()).add(id, resource.clone())).unwrap();
+        }
+    }
+    snapshots("other").prepare_now("s", "", Labels::new()).unwrap();
+    let target = Descriptor::new("x/y", Digest::sha256(b"x"), 1);
+    let image = Image {
+        name: "i".to_owned(),
+        target,
+        labels: Labels::new(),
+        created: jiff::Timestamp::UNIX_EPOCH,
+        updated: jiff::Timestamp::UNIX_EPOCH,
+    };
+    rig.runtime.block_on(images("other").create(image)).unwrap();
+
+    let called = scope().with_lease("of the call");
+    rig.store.content_now(&called).delete_now(&blob).unwrap();
+    snapshots("of the call").remove_now("s").unwrap();
+    rig.runtime.block_on(images("of the call").delete("i", Default::default())).unwrap();
+    let resources = |id| rig.runtime.block_on(rig.store.leases(&scope()).resources(id)).unwrap();
+    assert_eq!(resources("of the call"), []);
+    assert_eq!(resources("other"), held);
 }

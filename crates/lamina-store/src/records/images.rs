@@ -115,6 +115,7 @@ impl ImageStore for Images {
                     )));
                 }
                 tx.delete_image(&scope.namespace, &name)?;
+                tx.release(&scope, ResourceType::Image, &name)?;
                 tx.count_deletion();
                 tx.event(&scope.namespace, Event::ImageDelete { name: name.clone() });
                 Ok(())

@@ -1,6 +1,7 @@
 //! Remove: the name goes and the snapshot turns dead in one transaction; files follow outside of
 //! every lock.
 
+use lamina_core::lease::ResourceType;
 use lamina_core::{Error, Event, Result, Scope};
 
 use super::driver::SnapshotId;
@@ -47,6 +48,7 @@ impl Engine {
                 return Ok(Err(name.id));
             }
             let dead = tx.remove_name(space, &snapshotter, &key)?;
+            tx.release(&scope, ResourceType::Snapshot(snapshotter.to_string()), &key)?;
             tx.count_deletion();
             tx.event(
                 space,
