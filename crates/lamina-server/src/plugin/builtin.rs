@@ -31,63 +31,101 @@ const SERVICE: &str = "io.containerd.service.v1";
 const STREAMING: &str = "io.containerd.streaming.v1";
 const TRANSFER: &str = "io.containerd.transfer.v1";
 
-/// A gRPC service, its plugin, and the plugin of the part behind it where containerd has one.
+/// A gRPC service: its name, the id of its plugin, what that requires, and the plugin of the part
+/// behind it where containerd has one.
 struct Service {
     name: &'static str,
     id: &'static str,
-    behind: Option<(&'static str, &'static str)>,
+    requires: &'static [&'static str],
+    behind: Option<Behind>,
 }
+
+/// Its type, its id, and what it requires.
+type Behind = (&'static str, &'static str, &'static [&'static str]);
 
 const fn service(
     name: &'static str,
     id: &'static str,
-    behind: Option<(&'static str, &'static str)>,
+    requires: &'static [&'static str],
+    behind: Option<Behind>,
 ) -> Service {
-    Service { name, id, behind }
+    Service { name, id, requires, behind }
 }
 
+/// In containerd's order.
 const SERVICES: &[Service] = &[
     service(
         "containerd.services.containers.v1.Containers",
         "containers",
-        Some((SERVICE, "containers-service")),
+        &[SERVICE],
+        Some((SERVICE, "containers-service", &[EVENT, METADATA])),
     ),
     service(
         "containerd.services.content.v1.Content",
         "content",
-        Some((SERVICE, "content-service")),
+        &[SERVICE],
+        Some((SERVICE, "content-service", &[METADATA])),
     ),
-    service("containerd.services.diff.v1.Diff", "diff", Some((SERVICE, "diff-service"))),
-    service("containerd.services.events.v1.Events", "events", Some((EVENT, "exchange"))),
-    service("grpc.health.v1.Health", "healthcheck", None),
-    service("containerd.services.images.v1.Images", "images", Some((SERVICE, "images-service"))),
+    service(
+        "containerd.services.diff.v1.Diff",
+        "diff",
+        &[SERVICE],
+        Some((SERVICE, "diff-service", &[DIFFER])),
+    ),
+    service(
+        "containerd.services.events.v1.Events",
+        "events",
+        &[EVENT],
+        Some((EVENT, "exchange", &[])),
+    ),
+    service(
+        "containerd.services.images.v1.Images",
+        "images",
+        &[SERVICE],
+        Some((SERVICE, "images-service", &[METADATA, GC])),
+    ),
     service(
         "containerd.services.introspection.v1.Introspection",
         "introspection",
-        Some((SERVICE, "introspection-service")),
+        &[SERVICE],
+        Some((SERVICE, "introspection-service", &[])),
     ),
-    service("containerd.services.leases.v1.Leases", "leases", None),
-    service("containerd.services.mounts.v1.Mounts", "mounts", None),
+    service("containerd.services.leases.v1.Leases", "leases", &[LEASE], None),
+    service("containerd.services.mounts.v1.Mounts", "mounts", &[MOUNTS], None),
     service(
         "containerd.services.namespaces.v1.Namespaces",
         "namespaces",
-        Some((SERVICE, "namespaces-service")),
+        &[SERVICE],
+        Some((SERVICE, "namespaces-service", &[EVENT, METADATA])),
     ),
-    service("containerd.services.sandbox.v1.Controller", "sandbox-controllers", None),
-    service("containerd.services.sandbox.v1.Store", "sandboxes", Some((SANDBOXES, "local"))),
+    service("containerd.services.sandbox.v1.Controller", "sandbox-controllers", &[EVENT], None),
+    service(
+        "containerd.services.sandbox.v1.Store",
+        "sandboxes",
+        &[SANDBOXES],
+        Some((SANDBOXES, "local", &[METADATA])),
+    ),
     service(
         "containerd.services.snapshots.v1.Snapshots",
         "snapshots",
-        Some((SERVICE, "snapshots-service")),
+        &[SERVICE],
+        Some((SERVICE, "snapshots-service", &[METADATA])),
     ),
     service(
         "containerd.services.streaming.v1.Streaming",
         "streaming",
-        Some((STREAMING, "manager")),
+        &[STREAMING],
+        Some((STREAMING, "manager", &[METADATA])),
     ),
-    service("containerd.services.tasks.v1.Tasks", "tasks", None),
-    service("containerd.services.transfer.v1.Transfer", "transfer", Some((TRANSFER, "local"))),
-    service("containerd.services.version.v1.Version", "version", None),
+    service("containerd.services.tasks.v1.Tasks", "tasks", &[SERVICE], None),
+    service(
+        "containerd.services.transfer.v1.Transfer",
+        "transfer",
+        &[TRANSFER, STREAMING],
+        Some((TRANSFER, "local", &[LEASE, METADATA, DIFFER, SNAPSHOTTER])),
+    ),
+    service("containerd.services.version.v1.Version", "version", &[], None),
+    service("grpc.health.v1.Health", "healthcheck", &[], None),
 ];
 
 /// Snapshotters of containerd that are not built in.
@@ -104,6 +142,10 @@ pub(super) fn all(site: &Site) -> Vec<Plugin> {
         let root = site.store.options().root.join("io.containerd.content.v1.content");
         Ok(exports([("root", root.display().to_string())]))
     })];
+    plugins.push(plugin(INTERNAL, "opt", &[], |site| {
+        Ok(exports([("path", site.config.opt.display().to_string())]))
+    }));
+    plugins.extend(behind(&[EVENT]));
     plugins.extend(snapshotters(site));
     plugins.push(plugin(METADATA, "bolt", &[CONTENT, EVENT, SNAPSHOTTER], |site| {
         let path = site.store.options().root.join("io.containerd.metadata.v1.sqlite/meta.db");
@@ -124,40 +166,35 @@ pub(super) fn all(site: &Site) -> Vec<Plugin> {
     }));
     plugins.push(plugin(LEASE, "manager", &[GC, METADATA], |_| Ok(Loaded::default())));
     plugins.push(plugin(MOUNTS, "bolt", &[METADATA], |_| Ok(Loaded::default())));
-    plugins.push(plugin(INTERNAL, "opt", &[], |site| {
-        Ok(exports([("path", site.config.opt.display().to_string())]))
-    }));
     plugins.push(plugin(DIFFER, "walking", &[METADATA, MOUNTS], |site| {
         served(site, "containerd.services.diff.v1.Diff").map(|()| for_host())
     }));
+    plugins.extend(behind(&[SERVICE]));
     plugins.push(plugin(RUNTIME, "task", &[EVENT, METADATA], |_| {
         Err(Fault::Skip { why: "it runs no containers yet".to_owned(), about: for_host() })
     }));
     plugins.push(plugin(SERVICE, "tasks-service", &[RUNTIME, METADATA], |_| {
         Err(Fault::skip("it runs no containers yet"))
     }));
-    plugins.push(plugin(RESTART, "restart", &[EVENT, SERVICE], |_| {
-        Err(Fault::skip("it runs no containers yet"))
-    }));
-    plugins.extend(SERVICES.iter().filter_map(behind));
+    plugins.extend(behind(&[SANDBOXES, STREAMING, TRANSFER]));
     let names = site.services.iter().flatten();
     let listed = SERVICES.iter().filter(|service| names.clone().any(|name| *name == service.name));
-    plugins.extend(listed.map(|service| {
-        let requires = match &service.behind {
-            Some((kind, _)) => std::slice::from_ref(kind),
-            None => &[],
-        };
-        plugin(GRPC, service.id, requires, |_| Ok(Loaded::default()))
+    plugins.extend(
+        listed.map(|service| plugin(GRPC, service.id, service.requires, |_| Ok(Loaded::default()))),
+    );
+    plugins.push(plugin(RESTART, "restart", &[EVENT, SERVICE], |_| {
+        Err(Fault::skip("it runs no containers yet"))
     }));
     plugins
 }
 
-/// The part behind a service works if the service is there to reach it by.
-fn behind(service: &'static Service) -> Option<Plugin> {
-    let (kind, id) = service.behind?;
-    Some(plugin(kind, id, &[METADATA], |site| {
-        served(site, service.name).map(|()| Loaded::default())
-    }))
+/// The parts of these types behind services. One works if its service is there to reach it by.
+fn behind(kinds: &[&str]) -> impl Iterator<Item = Plugin> {
+    let parts = SERVICES.iter().filter_map(|service| Some((service.name, service.behind?)));
+    let wanted = parts.filter(|(_, (kind, ..))| kinds.contains(kind));
+    wanted.map(|(name, (kind, id, requires))| {
+        plugin(kind, id, requires, move |site| served(site, name).map(|()| Loaded::default()))
+    })
 }
 
 fn served(site: &Site, name: &str) -> Result<(), Fault> {
@@ -170,7 +207,8 @@ fn served(site: &Site, name: &str) -> Result<(), Fault> {
     }
 }
 
-fn snapshotters(site: &Site) -> impl Iterator<Item = Plugin> + use<> {
+/// By name.
+fn snapshotters(site: &Site) -> Vec<Plugin> {
     let ours = site.store.snapshotters().into_iter().map(|(name, state)| {
         let id = name.clone();
         plugin(SNAPSHOTTER, name, &[], move |site| {
@@ -195,7 +233,9 @@ fn snapshotters(site: &Site) -> impl Iterator<Item = Plugin> + use<> {
             Err(Fault::Skip { why: "it is not built in".to_owned(), about: for_host() })
         })
     });
-    ours.chain(others)
+    let mut all: Vec<Plugin> = ours.chain(others).collect();
+    all.sort_by(|one, other| one.id.cmp(&other.id));
+    all
 }
 
 fn plugin(
