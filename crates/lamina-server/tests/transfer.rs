@@ -157,6 +157,20 @@ async fn a_pull_makes_the_record_and_says_what_clients_know() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_record_has_the_labels_of_the_last_pull() {
+    let (server, registry) = (Server::start().await, TestRegistry::start());
+    registry.push("app", "1", &image_of("amd64"));
+    for labels in [[("a", "1"), ("b", "2")].as_slice(), &[("b", "3")], &[]] {
+        let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let to = ends::ImageStore { labels, ..image_store("app:mine") };
+        let from = any::pack(&registry_end(&registry));
+        transfer(&server, from, any::pack(&to), "").await.unwrap();
+        assert_eq!(record(&server, "app:mine").await.unwrap().labels, to.labels);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ten_clients_at_once_fetch_each_byte_once() {
     let (server, registry) = (Server::start().await, TestRegistry::start());
     let image = image_of("amd64");
@@ -379,6 +393,13 @@ async fn what_is_no_transfer_here_is_refused_by_its_types() {
     odd.resolver.as_mut().unwrap().host_dir = "certs.d".to_owned();
     let answer = transfer(&server, any::pack(&odd), to.clone(), "").await;
     refused("a relative folder", answer, Code::InvalidArgument, "certs.d");
+    // What a user of Docker would type: the record would get a name that nobody looks for.
+    for reference in ["app", "app:1", &format!("{}/app", registry.host())] {
+        let short =
+            ends::OciRegistry { reference: reference.to_owned(), ..registry_end(&registry) };
+        let answer = transfer(&server, any::pack(&short), to.clone(), "").await;
+        refused("a short reference", answer, Code::InvalidArgument, reference);
+    }
     let answer = transfer(&server, from, to, "").await;
     refused("not in the registry", answer, Code::NotFound, "app");
     server.stop().await;

@@ -27,7 +27,7 @@ impl Transfers {
         let place = format!("OCI Registry ({})", from.reference);
         let say = |word| progress.iter().for_each(|sink| sink.send(Progress::clone(&word)));
         say(Progress::whole(Stage::Resolving(place.clone())));
-        let reference = Reference::parse(&from.reference)?;
+        let reference = whole(&from.reference)?;
         let Some(name) = records::first_name(&to) else {
             return Err(Error::invalid_argument("the image store names no image to make"));
         };
@@ -69,7 +69,13 @@ impl Transfers {
             }
         }
         let images = self.store.images(&self.scope);
-        let mut made = vec![image.clone()];
+        let mut made = match image.labels == to.labels {
+            true => vec![image.clone()],
+            // A pull keeps what others noted about the image; here it says all there is to say.
+            false => {
+                vec![records::put(&*images, image.name.clone(), &image.target, &to.labels).await?]
+            }
+        };
         for name in records::other_names(&to, &image) {
             made.push(records::put(&*images, name, &image.target, &to.labels).await?);
         }
@@ -83,6 +89,16 @@ impl Transfers {
         say(Progress::whole(Stage::CompletedPull(place)));
         Ok(())
     }
+}
+
+/// A reference with nothing left out: the record gets the name that the client gave, so a short form
+/// that we completed would be one that others do not find.
+fn whole(text: &str) -> Result<Reference> {
+    let reference = Reference::parse_canonical(text)?;
+    if reference.tag().is_none() && reference.digest().is_none() {
+        return Err(Error::invalid_argument(format!("image reference {text:?}: it has no tag")));
+    }
+    Ok(reference)
 }
 
 /// The client for one transfer, as its resolver says.
