@@ -12,6 +12,7 @@ pub(crate) mod labels;
 mod session;
 mod settings;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -86,7 +87,9 @@ fn block_on(
 fn log_to_stderr(level: &str) {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_env("LAMINA_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Colours are for people: in a file or a journal they are noise.
+    if std::io::stderr().is_terminal() { log.init() } else { log.with_ansi(false).init() }
 }
 
 #[cfg(test)]
