@@ -1,0 +1,3 @@
+//! Running containers. [`spec`] says what to run.
+
+pub mod spec;
