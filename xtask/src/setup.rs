@@ -72,6 +72,7 @@ pub(crate) const PACKAGES: &[Package] = &[
         programs: &["systemd-analyze"],
         why: "checks the unit file that is shipped",
     },
+    Package { name: "runc", programs: &["runc"], why: "privileged tests: what the shim runs" },
     Package {
         name: "umoci",
         programs: &["umoci"],
