@@ -6,7 +6,8 @@ use std::path::Path;
 use async_trait::async_trait;
 use lamina_core::layer::{Layer, StagedLayer};
 use lamina_core::snapshot::CommitOptions;
-use lamina_core::{Error, Result};
+use lamina_core::{Error, Kind, Result};
+use lamina_sys::{SysError, fs, tree};
 
 use super::Layers;
 use crate::blocking;
@@ -105,6 +106,22 @@ impl Staging {
     ) -> Result<Staged> {
         self.apply(BlobStream::new(blob), cancelled, &|_| ())
     }
+
+    /// Removes what was laid down. The active stays, and whole: an empty one, of which nobody knows.
+    fn empty(&self) -> Result<()> {
+        let (_, target) = self.snapshots.target_now(&self.key, Place::Bottom)?;
+        let driver::Target::Dir { path, .. } = target else { return Ok(()) };
+        let failed = |cause: SysError| {
+            Error::internal(format!("empty {}", path.display())).with_source(cause)
+        };
+        let dir = fs::open_dir(&path).map_err(failed)?;
+        // All names first: some filesystems skip entries while others are being removed.
+        let entries: lamina_sys::Result<Vec<_>> = fs::read_dir(&dir).map_err(failed)?.collect();
+        for entry in entries.map_err(failed)? {
+            tree::remove_tree(&dir, &entry.name).map_err(failed)?;
+        }
+        Ok(())
+    }
 }
 
 impl Drop for Staging {
@@ -112,7 +129,14 @@ impl Drop for Staging {
         if self.committed {
             return;
         }
-        if let Err(error) = self.snapshots.remove_now(&self.key) {
+        let removed = match self.snapshots.remove_now(&self.key) {
+            // The layer itself may be what fills the disk, so that there is no room to say it is gone.
+            Err(error) if error.kind() == Kind::ResourceExhausted => {
+                self.empty().and_then(|()| self.snapshots.remove_now(&self.key))
+            }
+            removed => removed,
+        };
+        if let Err(error) = removed {
             tracing::warn!(key = %self.key, error = %error.chain(),
                 "a staged layer is left to the collector");
         }

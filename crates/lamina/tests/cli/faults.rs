@@ -227,3 +227,36 @@ fn privileged_a_pull_onto_a_full_disk_leaves_no_half_image() {
     env.shell("mount -o remount,size=256m $TEMP/fs");
     assert_eq!(env.ok(&pull), format!("{reference}\n"));
 }
+
+/// With nothing kept free, the layer takes the room that is needed to say that it is gone.
+#[test]
+fn privileged_a_pull_that_takes_the_last_byte_leaves_nothing() {
+    if not_root("privileged_a_pull_that_takes_the_last_byte_leaves_nothing") {
+        return;
+    }
+    let zeros = TarBuilder::archive([Entry::file("zeros", vec![0; 40 << 20])]);
+    let image = ImageBuilder::new(Flavor::Oci)
+        .platform(Platform::parse("linux/amd64").unwrap())
+        .layer_as(zeros, Compression::Zstd)
+        .build();
+    let registry = TestRegistry::start();
+    registry.push("app", "1", &image);
+    let reference = format!("{}/app:1", registry.host());
+    for snapshotter in ["overlayfs", "native"] {
+        let env = TestEnvironment::new().on_tmpfs("size=24m");
+        env.file("config.toml", "[limits]\nfree_bytes = 0\n");
+        let pull = ["pull", "-q", "--plain-http", "--platform", "linux/amd64", &reference];
+        let pull = ["--snapshotter", snapshotter].into_iter().chain(pull);
+        let pull: Vec<&str> = pull.collect();
+        let error = env.fails(&pull);
+        let layer = format!("layer {}", image.layers[0].digest);
+        // Told by whoever is the first to find no room, the extractor or the database.
+        says(&error, &[&format!("pull {reference}"), &layer, "hint: `lamina df`"]);
+        let list = ["--snapshotter", snapshotter, "snapshot", "ls"];
+        assert_eq!(env.ok(&list), "KEY PARENT KIND\n", "{error}");
+        says(&env.ok(&["fsck"]), &["clean"]);
+        // With room it goes on.
+        env.shell("mount -o remount,size=256m $TEMP/fs");
+        assert_eq!(env.ok(&pull), format!("{reference}\n"));
+    }
+}
