@@ -149,11 +149,15 @@ impl Host for Client {
         Ok(Arc::new(crate::snapshots::Snapshots { link, name }))
     }
 
-    /// A daemon lays layers itself: by a transfer, or by its differ.
-    fn layers(&self, _: &Scope, name: &str) -> Result<Arc<dyn LayerStore>> {
-        Err(Error::unimplemented(format!(
-            "layers go into the snapshotter {name:?} of a daemon by a transfer"
-        )))
+    /// Of blobs that the daemon has; receiving them is a transfer's.
+    fn layers(&self, scope: &Scope, name: &str) -> Result<Arc<dyn LayerStore>> {
+        Ok(Arc::new(crate::layers::Layers {
+            name: name.to_owned(),
+            scope: scope.clone(),
+            snapshots: self.snapshotter(scope, name)?,
+            differ: self.differ(scope),
+            leases: self.leases(scope),
+        }))
     }
 
     fn images(&self, scope: &Scope) -> Arc<dyn ImageStore> {

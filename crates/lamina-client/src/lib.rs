@@ -25,6 +25,7 @@ mod diff;
 mod events;
 mod images;
 mod introspection;
+mod layers;
 mod leases;
 mod mounts;
 mod namespaces;

@@ -68,8 +68,8 @@ impl Stream {
     }
 }
 
-/// Clients share a namespace's ids. The standard library's hasher has 128 random bits of the system.
-fn new_id() -> String {
+/// A name that nobody else has: clients share a namespace's. The standard library's hasher has 128 random bits of the system.
+pub(crate) fn new_id() -> String {
     let random = RandomState::new();
     format!("lamina-{:016x}{:016x}", random.hash_one(0), random.hash_one(1))
 }

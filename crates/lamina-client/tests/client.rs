@@ -11,8 +11,9 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use lamina_client::Client;
 use lamina_core::content::{CommitOptions, WriteOptions};
+use lamina_core::layer::{Layer, Receive};
 use lamina_core::lease::{Resource, ResourceType};
-use lamina_core::{Digest, Event, Filters, Host as _, Kind, Labels, Namespace};
+use lamina_core::{Descriptor, Digest, Event, Filters, Host as _, Kind, Labels, Namespace};
 use support::{Server, scope, serve, socket};
 
 async fn refused(path: &Path, kind: Kind) {
@@ -151,8 +152,23 @@ async fn events_come_as_they_happen() {
 async fn what_a_client_cannot_do_is_said() {
     let server = Server::start().await;
     let scope = scope("a");
-    let layers = server.client.layers(&scope, "native").unwrap_err();
-    assert_eq!(layers.kind(), Kind::Unimplemented);
+    let blob = Descriptor::of("application/vnd.oci.image.layer.v1.tar", b"");
+    let digest = blob.digest.clone();
+    let layer = Layer {
+        blob,
+        diff_id: digest.clone(),
+        chain_id: digest,
+        parent: None,
+        blob_labels: Labels::new(),
+        snapshot_labels: Labels::new(),
+    };
+    let layers = server.client.layers(&scope, "native").unwrap();
+    let received = layers.receive(&layer, Receive::Blob).await.unwrap_err();
+    assert_eq!(received.kind(), Kind::Unimplemented);
+    assert_eq!(layers.stage(&layer).await.unwrap_err().kind(), Kind::NotFound);
+    let snapshots = server.client.snapshotter(&scope, "native").unwrap();
+    let left: Vec<_> = snapshots.walk(Filters::default()).try_concat().await.unwrap();
+    assert!(left.is_empty(), "{left:?}");
     assert_eq!(server.client.snapshotter(&scope, "").unwrap_err().kind(), Kind::InvalidArgument);
     let none = server.client.snapshotter(&scope, "no-such").unwrap();
     assert_eq!(none.stat("k").await.unwrap_err().kind(), Kind::InvalidArgument);

@@ -23,16 +23,16 @@ use context::Looked;
 pub(crate) use failure::each;
 use globals::Globals;
 pub(crate) use interrupt::until_interrupted;
-pub(crate) use session::Session;
-pub(crate) use settings::{Durability, Settings};
+pub(crate) use session::{Daemon, Session, root_of};
+pub(crate) use settings::{Durability, Settings, absolute};
 
 use crate::out::Out;
 use crate::verb::Verb;
 
 /// Keeps and shows the images and snapshots of this host.
 ///
-/// Words and columns follow ctr. Without a daemon, every command opens the store itself and holds
-/// its lock while it runs.
+/// Words and columns follow ctr. A command asks the daemon, if one runs; without one it opens the
+/// store itself and holds its lock while it runs.
 #[derive(Debug, Parser)]
 #[command(name = "lamina", version = crate::verb::version::LINE, max_term_width = 100)]
 #[command(propagate_version = false, subcommand_required = true, arg_required_else_help = true)]

@@ -2,12 +2,13 @@
 //!
 //! A verb is a struct of arguments, whose documentation is its help text, with a `run`. Verbs are
 //! written against the traits of `lamina-core`; only those that belong to the owner of the store
-//! (`df`, `fsck`, `info`, `prune`) ask for the store itself.
+//! (`df`, `fsck`) and what a daemon does its own way (`pull`, `prune`) ask which it is.
 
 mod completion;
 mod config;
 mod content;
 mod df;
+mod events;
 mod fsck;
 mod image;
 mod info;
@@ -46,11 +47,12 @@ pub(crate) enum Verb {
     Plugins(plugins::Verb),
     #[command(subcommand)]
     Config(config::Verb),
+    Events(events::Events),
     Df(df::Df),
     Fsck(fsck::Fsck),
     Prune(prune::Prune),
     Info(info::Info),
-    Version(version::Version),
+    Version(version::Show),
     Completion(completion::Completion),
 }
 
@@ -74,11 +76,12 @@ impl Verb {
             Verb::Lease(verb) => verb.run(cx).await,
             Verb::Plugins(verb) => verb.run(cx).await,
             Verb::Config(verb) => verb.run(cx),
-            Verb::Df(verb) => verb.run(cx),
-            Verb::Fsck(verb) => verb.run(cx),
-            Verb::Prune(verb) => verb.run(cx),
-            Verb::Info(verb) => verb.run(cx),
-            Verb::Version(verb) => verb.run(cx),
+            Verb::Events(verb) => verb.run(cx).await,
+            Verb::Df(verb) => verb.run(cx).await,
+            Verb::Fsck(verb) => verb.run(cx).await,
+            Verb::Prune(verb) => verb.run(cx).await,
+            Verb::Info(verb) => verb.run(cx).await,
+            Verb::Version(verb) => verb.run(cx).await,
             Verb::Completion(verb) => verb.run(cx),
         }
     }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use lamina_core::{Result, Scope, Snapshotter};
 use lamina_store::fsck::{FsckOptions, Report};
 
+use super::session::{self, Daemon};
 use super::settings::Durability;
-use super::{Session, Settings, session};
+use super::{Session, Settings};
 use crate::out::Out;
 
 /// The surroundings of one verb.
@@ -37,18 +38,23 @@ impl<'a> Context<'a> {
     }
 
     /// The store, through the daemon or by its lock.
-    pub(crate) fn connect(&self) -> Result<Session> {
-        Session::connect(self.settings, self.settings.config.durability)
+    pub(crate) async fn connect(&self) -> Result<Session> {
+        Session::connect(self.settings).await
     }
 
-    /// As [`connect`](Self::connect), with another durability than the configured one if one is named.
-    pub(crate) fn connect_with(&self, durability: Option<Durability>) -> Result<Session> {
-        Session::connect(self.settings, durability.unwrap_or(self.settings.config.durability))
+    /// The daemon, if there is one.
+    pub(crate) async fn daemon(&self) -> Result<Option<Daemon>> {
+        Daemon::find(self.settings).await
+    }
+
+    /// The store by its lock, with another durability than the configured one if one is named.
+    pub(crate) fn open_with(&self, durability: Option<Durability>) -> Result<Session> {
+        Session::open(self.settings, durability.unwrap_or(self.settings.config.durability))
     }
 
     /// What is wrong with the store, before opening it puts it in order.
-    pub(crate) fn examine(&self, look: FsckOptions) -> Result<Report> {
-        session::examine(self.settings, look)
+    pub(crate) async fn examine(&self, look: FsckOptions) -> Result<Report> {
+        session::examine(self.settings, look).await
     }
 
     /// Sees and makes things of the namespace that was asked for.

@@ -92,9 +92,13 @@ fn hints(error: &Error, settings: Option<&Settings>, looked: Looked) -> Vec<Stri
         Kind::Unavailable if text.contains("in use by another process") => hints.push(format!(
             "one process at a time may have {root} open; try again when that one has ended"
         )),
-        Kind::Unimplemented if text.contains("cannot ask a daemon") => hints.push(
-            "leave out --address and LAMINA_ADDRESS, and stop the daemon, to work on the store \
-             directly"
+        Kind::FailedPrecondition if text.contains("for the owner of the store") => hints.push(
+            "stop the daemon (`systemctl stop lamina`), run this again, and start the daemon again"
+                .to_owned(),
+        ),
+        Kind::NotFound | Kind::Unavailable if text.contains(" socket ") => hints.push(
+            "start a daemon with `lamina serve`, or leave out --address and LAMINA_ADDRESS to work \
+             on the store directly"
                 .to_owned(),
         ),
         Kind::NotFound if looked == Looked::Snapshotter => hints.push(format!(

@@ -17,7 +17,7 @@ pub(crate) struct Globals {
     #[arg(long, global = true, env = "LAMINA_STATE", value_name = "DIR")]
     pub(super) state: Option<PathBuf>,
 
-    /// The socket of a running daemon to ask, in place of opening the store
+    /// The socket of the daemon [default: lamina.sock in --state, and if nobody listens there, none]
     #[arg(long, short = 'a', global = true, env = "LAMINA_ADDRESS", value_name = "SOCKET")]
     pub(super) address: Option<PathBuf>,
 

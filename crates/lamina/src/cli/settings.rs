@@ -19,6 +19,8 @@ pub(crate) struct Settings {
     pub(crate) config: Config,
     /// A daemon's socket that was asked for by name.
     pub(crate) address: Option<PathBuf>,
+    /// The root was named on the command line or by its variable.
+    pub(crate) root_is_typed: bool,
     pub(crate) namespace: Namespace,
     pub(crate) snapshotter: String,
     /// What the configuration file says that has no effect here.
@@ -37,7 +39,8 @@ impl Settings {
         let namespace = Namespace::new(namespace)?;
         let snapshotter = typed.snapshotter.as_deref();
         let snapshotter = snapshotter.unwrap_or(config.snapshotter(&namespace)).to_owned();
-        Ok(Settings { config, address: typed.address.clone(), namespace, snapshotter, warnings })
+        let (address, root_is_typed) = (typed.address.clone(), typed.root.is_some());
+        Ok(Settings { config, address, root_is_typed, namespace, snapshotter, warnings })
     }
 
     /// How to open the store, waiting for at most `wait` while another process has it.
@@ -55,7 +58,7 @@ impl Settings {
 }
 
 /// Mounts name directories of the store, so their paths must not depend on where a command ran.
-fn absolute(path: PathBuf) -> Result<PathBuf> {
+pub(crate) fn absolute(path: PathBuf) -> Result<PathBuf> {
     std::path::absolute(&path).map_err(|error| {
         let message = format!("{:?} is not a directory's path", path.display().to_string());
         lamina_core::Error::invalid_argument(message).with_source(error)

@@ -5,7 +5,7 @@ use lamina_core::Result;
 use lamina_store::disk::{self, Part};
 use serde::Serialize;
 
-use crate::cli::Context;
+use crate::cli::{Context, Session};
 use crate::out::{FormatArg, Sizes, Table};
 
 /// Shows what takes how much disk space
@@ -31,9 +31,12 @@ struct Row {
 }
 
 impl Df {
-    pub(super) fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
-        let parts = disk::parts(session.local())?;
+    pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
+        let session = cx.connect().await?;
+        let parts = match &session {
+            Session::Daemon(daemon) => return Err(daemon.has_the_store("df")),
+            Session::Store(store) => disk::parts(store)?,
+        };
         if self.format.is_json() {
             let row = |part: Part| Row { part: part.name, count: part.entries, size: part.size };
             return cx.out.json(&parts.into_iter().map(row).collect::<Vec<_>>());

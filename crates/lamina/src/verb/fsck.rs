@@ -26,9 +26,9 @@ pub(crate) struct Fsck {
 }
 
 impl Fsck {
-    pub(super) fn run(self, cx: &mut Context<'_>) -> Result<()> {
+    pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
         let options = FsckOptions { verify_blobs: self.verify, repair: self.repair };
-        let report = cx.examine(options)?;
+        let report = cx.examine(options).await?;
         if self.format.is_json() {
             cx.out.json(&report)?;
         } else if report.findings.is_empty() {

@@ -16,9 +16,9 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 use lamina_core::image::{Image, ImageStore};
+use lamina_core::introspection::PluginStatus;
 use lamina_core::{Filters, Reference, Result};
 use lamina_image::check::Snapshotters;
-use lamina_store::snapshot::State;
 
 use crate::cli::{Context, Session};
 
@@ -86,8 +86,10 @@ async fn named_or_all(images: &dyn ImageStore, typed: &[String]) -> Result<Vec<I
 }
 
 /// Every snapshotter that works here, as the namespace sees it.
-fn snapshotters(cx: &Context<'_>, session: &Session) -> Result<Snapshotters> {
-    let states = session.local().snapshotters().into_iter();
-    let ready = states.filter(|(_, state)| matches!(state, State::Ready(_)));
-    ready.map(|(name, _)| Ok((name.clone(), session.snapshotter(&cx.scope(), &name)?))).collect()
+async fn snapshotters(cx: &Context<'_>, session: &Session) -> Result<Snapshotters> {
+    let plugins = super::plugins::snapshotters(cx, session).await?.into_iter();
+    let ready = plugins.filter(|plugin| plugin.status() == PluginStatus::Ok);
+    ready
+        .map(|plugin| Ok((plugin.id.clone(), session.snapshotter(&cx.scope(), &plugin.id)?)))
+        .collect()
 }

@@ -1,12 +1,12 @@
 //! `lamina info`
 
 use clap::Args;
-use lamina_core::Result;
-use lamina_store::snapshot::State;
-use lamina_store::{Durability, content::Sharing};
+use lamina_core::introspection::PluginInfo;
+use lamina_core::{Filters, Introspection, Result};
+use lamina_store::Durability;
 use serde_json::{Value, json};
 
-use crate::cli::Context;
+use crate::cli::{Context, Session, root_of};
 use crate::out::FormatArg;
 
 /// Shows the store, its snapshotters and what the kernel can do
@@ -20,24 +20,35 @@ pub(crate) struct Info {
 const FILE_SYSTEMS: [&str; 7] = ["btrfs", "erofs", "ext4", "fuse", "overlay", "xfs", "zfs"];
 
 impl Info {
-    pub(super) fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
-        let store = session.local();
-        let facts = [
-            ("Version", json!(super::version::LINE)),
-            ("Root", json!(cx.settings.config.root)),
-            ("State", json!(cx.settings.config.state)),
-            ("UUID", json!(store.uuid()?)),
-            ("SchemaVersion", json!(lamina_store::SCHEMA_VERSION)),
-            ("Durability", json!(durability(cx.settings.config.durability))),
-            ("ContentSharing", json!(sharing(cx.settings.config.sharing))),
+    pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
+        let session = cx.connect().await?;
+        let introspection = session.introspection(cx.settings);
+        let snapshotters = super::plugins::snapshotters(cx, &session).await?;
+        let mut facts = vec![("Version", json!(super::version::LINE))];
+        match &session {
+            // What else it was started with it does not tell.
+            Session::Daemon(daemon) => facts.extend([
+                ("Address", json!(daemon.socket)),
+                ("DaemonVersion", json!(daemon.client.version().await?.version)),
+                ("Root", json!(root_of(&*introspection).await?)),
+            ]),
+            Session::Store(_) => facts.extend([
+                ("Root", json!(cx.settings.config.root)),
+                ("State", json!(cx.settings.config.state)),
+                ("SchemaVersion", json!(lamina_store::SCHEMA_VERSION)),
+                ("Durability", json!(durability(cx.settings.config.durability))),
+            ]),
+        }
+        facts.extend([
+            ("UUID", json!(introspection.server().await?.uuid)),
+            ("ContentSharing", json!(sharing(&*introspection).await?)),
             ("Namespace", json!(cx.settings.namespace.as_str())),
             ("Snapshotter", json!(cx.settings.snapshotter)),
-            ("Snapshotters", json!(snapshotters(store.snapshotters()))),
+            ("Snapshotters", json!(states(snapshotters))),
             ("Kernel", json!(kernel())),
             ("KernelFileSystems", json!(file_systems())),
             ("User", json!(user())),
-        ];
+        ]);
         if self.format.is_json() {
             let map: serde_json::Map<String, Value> =
                 facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
@@ -63,13 +74,9 @@ fn text(value: &Value) -> String {
     }
 }
 
-fn snapshotters(states: Vec<(String, State)>) -> serde_json::Map<String, Value> {
-    let word = |state: &State| match state {
-        State::Ready(_) => "ok",
-        State::Skipped(_) => "skip",
-        State::Failed(..) => "error",
-    };
-    states.into_iter().map(|(name, state)| (name, json!(word(&state)))).collect()
+fn states(snapshotters: Vec<PluginInfo>) -> serde_json::Map<String, Value> {
+    let state = |plugin: PluginInfo| (plugin.id.clone(), json!(plugin.status().to_string()));
+    snapshotters.into_iter().map(state).collect()
 }
 
 fn durability(durability: Durability) -> &'static str {
@@ -79,11 +86,11 @@ fn durability(durability: Durability) -> &'static str {
     }
 }
 
-fn sharing(sharing: Sharing) -> &'static str {
-    match sharing {
-        Sharing::Shared => "shared",
-        Sharing::Isolated => "isolated",
-    }
+/// How namespaces share content, as the plugin of the database tells it.
+async fn sharing(introspection: &dyn Introspection) -> Result<Option<String>> {
+    let filters = Filters::parse_all(&["type==io.containerd.metadata.v1"])?;
+    let plugins = introspection.plugins(filters).await?;
+    Ok(plugins.into_iter().find_map(|mut plugin| plugin.exports.remove("policy")))
 }
 
 fn kernel() -> String {

@@ -3,9 +3,11 @@
 mod ls;
 
 use clap::Subcommand;
-use lamina_core::Result;
+use lamina_core::introspection::PluginInfo;
+use lamina_core::{Filters, Result};
+use lamina_server::plugin::SNAPSHOTTER;
 
-use crate::cli::Context;
+use crate::cli::{Context, Session};
 
 /// Shows the parts of Lamina and whether they work here
 #[derive(Debug, Subcommand)]
@@ -19,4 +21,10 @@ impl Verb {
             Verb::Ls(verb) => verb.run(cx).await,
         }
     }
+}
+
+/// The snapshotters, those that do not work among them.
+pub(super) async fn snapshotters(cx: &Context<'_>, session: &Session) -> Result<Vec<PluginInfo>> {
+    let filters = Filters::parse_all(&[format!("type=={SNAPSHOTTER}")])?;
+    session.introspection(cx.settings).plugins(filters).await
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use lamina_core::{Error, Result};
 use lamina_store::snapshot::State;
-use lamina_store::{Collected, disk};
+use lamina_store::{Collected, Store, disk};
 use serde::Serialize;
 
 use crate::cli::{Context, Session};
@@ -35,23 +35,34 @@ struct Report {
 }
 
 impl Prune {
-    pub(super) fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
-        let before = used(&session)?;
-        let Collected { blobs, snapshots, images, leases, ingests, mounts, busy } =
-            session.local().collect()?;
-        let mut report =
-            Report { images, leases, blobs, ingests, snapshots, mounts, freed: 0, busy };
-        empty_trash(&session, &mut report.busy);
-        report.freed = before.saturating_sub(used(&session)?);
+    pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
+        let report = match cx.connect().await? {
+            session @ Session::Daemon(_) => return self.by_daemon(cx, &session).await,
+            Session::Store(ref store) => collect(store)?,
+        };
         if self.format.is_json() {
             return cx.out.json(&report);
         }
-        for line in report.lines() {
-            cx.line(line)?;
-        }
-        Ok(())
+        report.lines().iter().try_for_each(|line| cx.line(line))
     }
+
+    /// A daemon says neither how much it was nor what is in use.
+    async fn by_daemon(&self, cx: &mut Context<'_>, session: &Session) -> Result<()> {
+        session.collect().await?;
+        if self.format.is_json() {
+            return cx.out.json(&serde_json::json!({}));
+        }
+        cx.line("the daemon has freed what nothing refers to")
+    }
+}
+
+fn collect(store: &Store) -> Result<Report> {
+    let before = used(store)?;
+    let Collected { blobs, snapshots, images, leases, ingests, mounts, busy } = store.collect()?;
+    let mut report = Report { images, leases, blobs, ingests, snapshots, mounts, freed: 0, busy };
+    empty_trash(store, &mut report.busy);
+    report.freed = before.saturating_sub(used(store)?);
+    Ok(report)
 }
 
 impl Report {
@@ -74,8 +85,8 @@ impl Report {
 }
 
 /// Removes the files of what was removed earlier, too. What cannot be removed now is noted.
-fn empty_trash(session: &Session, busy: &mut Vec<String>) {
-    for (name, state) in session.local().snapshotters() {
+fn empty_trash(store: &Store, busy: &mut Vec<String>) {
+    for (name, state) in store.snapshotters() {
         let State::Ready(engine) = state else { continue };
         let mut note = |line: String| {
             if !busy.contains(&line) {
@@ -93,8 +104,8 @@ fn empty_trash(session: &Session, busy: &mut Vec<String>) {
     }
 }
 
-fn used(session: &Session) -> Result<u64> {
+fn used(store: &Store) -> Result<u64> {
     // The database does not shrink when rows go, it may even grow; that is not what was freed.
-    let parts = disk::parts(session.local())?;
+    let parts = disk::parts(store)?;
     Ok(parts.iter().filter(|part| part.name != disk::DATABASE).map(|part| part.size).sum())
 }

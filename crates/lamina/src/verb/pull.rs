@@ -1,18 +1,22 @@
 //! `lamina pull`
 
 mod access;
+mod daemon;
 mod progress;
+mod told;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
+use lamina_core::credentials::Credentials;
+use lamina_core::image::Image;
 use lamina_core::platform::Matcher;
-use lamina_core::{Host, Labels, Platform, Reference, Result};
+use lamina_core::{Error, Labels, Platform, Reference, Result};
 use lamina_image::pull::{self, DOWNLOADS, Flights, Platforms, Progress, Silent};
 use lamina_image::registry::{Config, Registry};
 
-use crate::cli::{Context, Durability, until_interrupted};
+use crate::cli::{Context, Durability, Session, until_interrupted};
 
 /// Pulls an image from a registry and unpacks it into snapshots
 ///
@@ -40,9 +44,9 @@ pub(crate) struct Pull {
     /// A directory with a hosts.toml for each registry
     #[arg(long, value_name = "DIR")]
     hosts_dir: Vec<PathBuf>,
-    /// Layers that may be downloaded at once
-    #[arg(long, value_name = "N", default_value_t = DOWNLOADS)]
-    max_concurrent_downloads: usize,
+    /// Layers that may be downloaded at once [default: 3]
+    #[arg(long, value_name = "N")]
+    max_concurrent_downloads: Option<usize>,
     /// Whether what was pulled survives a power cut [default: as configured]
     #[arg(long, value_enum)]
     durability: Option<DurabilityArg>,
@@ -66,48 +70,63 @@ impl Pull {
     pub(crate) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
         let reference = Reference::parse(&self.reference)?;
         let credentials = access::credentials(self.user.as_deref(), &reference)?;
+        let progress: Arc<dyn Progress> = match (self.quiet, progress::can_redraw()) {
+            (true, _) => Arc::new(Silent),
+            (false, true) => Arc::new(progress::Bars::default()),
+            (false, false) => Arc::new(progress::Lines),
+        };
+        let image = match cx.daemon().await? {
+            Some(daemon) => self.by_daemon(cx, &daemon, &reference, credentials, progress).await?,
+            None => self.by_itself(cx, &reference, credentials, progress).await?,
+        };
+        match self.quiet {
+            true => cx.line(image.name),
+            false => cx.line(format_args!("{} {}", image.name, image.target.digest)),
+        }
+    }
+
+    /// Pulls into a store that this process opens.
+    async fn by_itself(
+        &self,
+        cx: &Context<'_>,
+        reference: &Reference,
+        credentials: Arc<dyn Credentials>,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Image> {
         let registry = Registry::new(Config {
-            hosts_dirs: self.hosts_dir,
+            hosts_dirs: self.hosts_dir.clone(),
             plain_http: self.plain_http,
             skip_verify: self.skip_verify,
             proxies: access::proxies(),
             limits: cx.settings.config.limits.registry.clone(),
             ..Config::default()
         })?;
-        let repository = registry.repository(&reference, credentials).await?;
+        let repository = registry.repository(reference, credentials).await?;
         for warning in repository.warnings() {
             eprintln!("warning: {warning}");
         }
-        let platform = self.platform.unwrap_or_else(Platform::host);
+        let platform = self.platform.clone().unwrap_or_else(Platform::host);
         let platforms = match self.all_platforms {
             true => Platforms::All,
             false => Platforms::Best(Matcher::only(&platform)),
         };
-        let progress: Arc<dyn Progress> = match (self.quiet, progress::can_redraw()) {
-            (true, _) => Arc::new(Silent),
-            (false, true) => Arc::new(progress::Bars::default()),
-            (false, false) => Arc::new(progress::Lines),
+        let Session::Store(ref store) = cx.open_with(self.durability.map(Durability::from))? else {
+            return Err(Error::internal("a store that was opened is a daemon's"));
         };
-        let session = cx.connect_with(self.durability.map(Durability::from))?;
-        let host: Arc<dyn Host> = Arc::new(session.local().clone());
         let pull = pull::Pull {
             repository,
             name: reference.to_string(),
-            host,
+            host: Arc::new(store.clone()),
             scope: cx.scope(),
             platforms,
             snapshotter: (!self.no_unpack).then(|| cx.settings.snapshotter.clone()),
             labels: Labels::new(),
-            downloads: self.max_concurrent_downloads,
+            downloads: self.max_concurrent_downloads.unwrap_or(DOWNLOADS),
             limits: cx.settings.config.limits.documents,
             progress,
         };
         let (what, flights) = (format!("pull {}", pull.name), Flights::new());
-        let image = until_interrupted(&what, pull.run(&flights)).await?.image;
-        match self.quiet {
-            true => cx.line(image.name),
-            false => cx.line(format_args!("{} {}", image.name, image.target.digest)),
-        }
+        Ok(until_interrupted(&what, pull.run(&flights)).await?.image)
     }
 }
 

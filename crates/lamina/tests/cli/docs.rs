@@ -65,7 +65,8 @@ fn every_example_is_understood() {
         // checked by name.
         let words: Vec<&str> = words.collect();
         let verbs = words.iter().take_while(|word| word.chars().all(|c| c.is_ascii_lowercase()));
-        let depth = if ["df", "prune", "fsck", "info", "version", "completion"].contains(&words[0])
+        let depth = if ["df", "events", "prune", "fsck", "info", "version", "completion"]
+            .contains(&words[0])
         {
             1
         } else {

@@ -1,17 +1,24 @@
 //! Runs the binary with a store, an environment and a configuration of its own.
 
+use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::io::Write as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
 /// A store of its own, gone when this is dropped.
 pub(crate) struct TestEnvironment {
     /// Unmounted before the folder it is in is deleted.
+    /// Ends before its file system goes.
+    daemon: RefCell<Option<Daemon>>,
     tmpfs: Option<Tmpfs>,
     temp: TempDir,
+    /// Why this test has no daemon.
+    embedded: Option<&'static str>,
     snapshotter: &'static str,
     root: PathBuf,
 }
@@ -20,9 +27,11 @@ impl TestEnvironment {
     /// With the snapshotter `native`, which works everywhere.
     pub(crate) fn new() -> Self {
         let temp = TempDir::new().unwrap();
-        std::fs::write(temp.path().join("config.toml"), "").unwrap();
         let root = temp.path().join("root");
-        TestEnvironment { tmpfs: None, temp, snapshotter: "native", root }
+        let (daemon, tmpfs, embedded) = (RefCell::default(), None, embedded());
+        let env = TestEnvironment { daemon, tmpfs, temp, embedded, snapshotter: "native", root };
+        env.file("config.toml", "");
+        env
     }
 
     pub(crate) fn with_snapshotter(mut self, name: &'static str) -> Self {
@@ -71,8 +80,29 @@ impl TestEnvironment {
     /// Writes a file that is gone with the environment.
     pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.temp.path().join(name);
+        let mut content = content.as_ref().to_vec();
+        if self.has_daemon() && name == "config.toml" {
+            // The next command starts another, which reads it.
+            self.daemon.take();
+            content.extend(NO_GC.as_bytes());
+        }
         std::fs::write(&path, content).unwrap();
         path
+    }
+
+    fn has_daemon(&self) -> bool {
+        crate::DAEMON && self.embedded.is_none()
+    }
+
+    /// Starts the daemon unless it runs.
+    fn start_daemon(&self) {
+        if !self.has_daemon() || self.daemon.borrow().is_some() {
+            return;
+        }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lamina"));
+        self.surround(&mut command).arg("serve");
+        let state = self.temp.path().join("state");
+        *self.daemon.borrow_mut() = Some(Daemon::start(command, self.temp.path(), &state));
     }
 
     /// The binary with nothing in its environment but where the store is.
@@ -83,6 +113,11 @@ impl TestEnvironment {
     }
 
     pub(crate) fn prepare<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        self.start_daemon();
+        self.surround(command)
+    }
+
+    fn surround<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         command.env_clear().current_dir(self.temp.path()).stdin(Stdio::null());
         for (name, value) in [
             ("LAMINA_ROOT", self.root.as_path()),
@@ -154,6 +189,77 @@ impl TestEnvironment {
             bytes: output.stdout.clone(),
             stdout: text(output.stdout).replace(&temp, "$TEMP"),
             stderr: text(output.stderr).replace(&temp, "$TEMP"),
+        }
+    }
+}
+
+/// Tests keep things that nothing refers to; they collect when they say so.
+const NO_GC: &str = "\n[plugins.\"io.containerd.gc.v1.scheduler\"]\nstartup_delay = \"1h\"\n";
+
+/// Tests that have no daemon in the target `cli_daemon` either, and why.
+const EMBEDDED: &[(&str, &str)] = &[
+    ("config::", "it is about what commands read themselves"),
+    ("docs::", "it asks for help only"),
+    ("faults::", "it is about the lock, and faults of a store that a daemon would not open"),
+    ("general::", "it is about files, sockets and stores that are not there"),
+    ("host::", "df and fsck are the owner's, and prune counts what it owns"),
+    ("untrusted::state_belongs", "it is about who makes the folders"),
+    ("pull_access::proxies", "proxies are those of the daemon's environment"),
+    ("pull_access::https_goes", "proxies are those of the daemon's environment"),
+    ("pull_access::hosts_files", "warnings about hosts.toml go to the daemon's log"),
+    ("image::quiet_and_packed", "it asks for another durability than the daemon's"),
+    ("image::what_waits", "a daemon says once that a layer waits"),
+    ("image_mount::prune_leaves", "it opens the store beside the command"),
+    ("pull_terminal::ctrl_c", "it looks with fsck, which is the owner's"),
+    ("pull_terminal::a_pull_that_a_signal", "it looks with fsck, which is the owner's"),
+    ("pull_terminal::a_second_signal", "it looks with fsck, which is the owner's"),
+];
+
+/// Why the test of this thread has no daemon.
+fn embedded() -> Option<&'static str> {
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or_default();
+    let (_, why) = EMBEDDED.iter().find(|(test, _)| crate::DAEMON && name.starts_with(test))?;
+    eprintln!("WITHOUT A DAEMON {name}: {why}");
+    Some(why)
+}
+
+/// A daemon of one test, ended when this is dropped.
+struct Daemon {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Daemon {
+    fn start(mut command: Command, temp: &Path, state: &Path) -> Daemon {
+        let log = temp.join("daemon.log");
+        let stderr = std::fs::File::options().create(true).append(true).open(&log).unwrap();
+        let child = command.stderr(stderr).stdout(Stdio::null()).spawn().unwrap();
+        let mut daemon = Daemon { child, log };
+        let (socket, begun) = (state.join("lamina.sock"), std::time::Instant::now());
+        while UnixStream::connect(&socket).is_err() {
+            let ended = daemon.child.try_wait().unwrap();
+            assert!(ended.is_none() && begun.elapsed().as_secs() < 60, "no daemon: {ended:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        daemon
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let begun = std::time::Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if begun.elapsed().as_secs() > 20 {
+                let _ = self.child.kill();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        if std::thread::panicking() {
+            let log = std::fs::read(&self.log).unwrap_or_default();
+            eprintln!("the daemon's log:\n{}", String::from_utf8_lossy(&log));
         }
     }
 }

@@ -94,22 +94,21 @@ fn a_bad_configuration_is_an_error() {
 }
 
 #[test]
-fn a_daemon_cannot_be_asked_yet() {
+fn a_daemon_that_is_named_and_is_not_there_is_an_error() {
     let env = TestEnvironment::new();
-    let error = env.fails(&["content", "ls", "--address", "/run/x.sock"]);
-    says(&error, &["cannot ask a daemon (socket /run/x.sock)", "hint: leave out --address"]);
+    let error = env.fails(&["content", "ls", "--address", "/nowhere/x.sock"]);
+    says(&error, &["there is no socket /nowhere/x.sock", "hint: start a daemon"]);
+    says(&env.fails(&["events"]), &["told by a daemon", "$TEMP/state/lamina.sock", "hint: start"]);
     assert!(!env.root().exists(), "a store was opened all the same");
 }
 
+/// The file alone of a socket is a daemon that is gone.
 #[test]
-fn a_daemon_on_the_default_socket_is_noticed() {
+fn a_socket_that_nobody_listens_on_is_no_daemon() {
     let env = TestEnvironment::new();
     std::fs::create_dir(env.temp().join("state")).unwrap();
     let socket = env.temp().join("state/lamina.sock");
-    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-    says(&env.fails(&["content", "ls"]), &["cannot ask a daemon (socket $TEMP/state/lamina.sock)"]);
-    // Its file alone is a daemon that is gone.
-    drop(listener);
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     assert!(socket.exists());
     env.ok(&["content", "ls"]);
 }

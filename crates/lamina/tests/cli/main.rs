@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // Outside of `#[test]` too, this is all tests.
 
+/// Commands open the store themselves. The target `cli_daemon` runs the same tests with a daemon.
+pub(crate) const DAEMON: bool = false;
+
 mod config;
 mod content;
 mod docs;

@@ -15,7 +15,7 @@ pub(crate) struct Abort {
 
 impl Abort {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let content = super::content(cx, &session);
         each(self.references, async |reference| content.abort(&reference).await).await
     }

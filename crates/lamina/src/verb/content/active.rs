@@ -23,7 +23,7 @@ pub(crate) struct Active {
 impl Active {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
         let filters = Filters::parse_all(&self.filters)?;
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let ingests = super::content(cx, &session).statuses(filters).await?;
         if self.format.is_json() {
             let views: Vec<IngestView> = ingests.into_iter().map(IngestView::from).collect();

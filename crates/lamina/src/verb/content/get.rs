@@ -23,7 +23,7 @@ const CHUNK: usize = 1 << 20;
 
 impl Get {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let reader = super::content(cx, &session).reader(&self.digest).await?;
         let length = reader.size();
         if self.offset > length {

@@ -15,7 +15,7 @@ pub(crate) struct Info {
 
 impl Info {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let info = super::content(cx, &session).info(&self.digest).await?;
         cx.out.json(&BlobView::from(info))
     }

@@ -49,7 +49,7 @@ impl Ingest {
         let now = now.map_err(|error| Error::internal("read the clock").with_source(error))?;
         labels.entry(labels::GC_ROOT.to_owned()).or_insert_with(|| now.to_string());
 
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let content = super::content(cx, &session);
         let digest = match self.write(&*content, &mut input, labels.clone()).await {
             Err(Here { error, digest: Some(digest) }) if error.is_already_exists() => {

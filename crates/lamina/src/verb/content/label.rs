@@ -19,7 +19,7 @@ pub(crate) struct Label {
 
 impl Label {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let content = super::content(cx, &session);
         let info = content.info(&self.digest).await?;
         let labels: Labels = if self.labels.is_empty() {

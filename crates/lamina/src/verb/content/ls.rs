@@ -28,7 +28,7 @@ pub(crate) struct Ls {
 impl Ls {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
         let filters = Filters::parse_all(&self.filters)?;
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let content = super::content(cx, &session);
         let blobs = content.list(filters).try_concat().await?;
         if self.quiet {

@@ -51,10 +51,10 @@ struct Row {
 
 impl Check {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let images = super::named_or_all(&*super::images(cx, &session), &self.names).await?;
         let content = session.content(&cx.scope());
-        let snapshotters = super::snapshotters(cx, &session)?;
+        let snapshotters = super::snapshotters(cx, &session).await?;
         let matcher = self.platform.as_ref().map(Matcher::only);
         let mut rows = Vec::with_capacity(images.len());
         // One that cannot be read is an error; the others are shown.

@@ -39,7 +39,7 @@ struct PartView {
 
 impl Inspect {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let images = super::images(cx, &session);
         let image = images.get(&super::name_of(&*images, &self.name).await?).await?;
         let content = session.content(&cx.scope());

@@ -21,7 +21,7 @@ pub(crate) struct Label {
 
 impl Label {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let images = super::images(cx, &session);
         let mut image = images.get(&super::name_of(&*images, &self.name).await?).await?;
         if !self.labels.is_empty() {

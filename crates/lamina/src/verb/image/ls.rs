@@ -46,7 +46,7 @@ struct Row {
 impl Ls {
     pub(crate) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
         let filters = Filters::parse_all(&self.filters)?;
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let images = super::images(cx, &session).list(filters).await?;
         if self.quiet {
             return images.iter().try_for_each(|i| cx.line(crate::out::visible(&i.name)));

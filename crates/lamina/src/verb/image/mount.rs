@@ -36,7 +36,7 @@ pub(crate) struct Mount {
 impl Mount {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
         let (target, key) = free_directory(&self.target)?;
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let images = super::images(cx, &session);
         let image = images.get(&super::name_of(&*images, &self.name).await?).await?;
         let platform = self.platform.clone().unwrap_or_else(Platform::host);

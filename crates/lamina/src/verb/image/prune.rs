@@ -25,7 +25,7 @@ const NAMELESS: [&str; 3] = [":", "moby-dangling@", "<none>"];
 
 impl Prune {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let images = super::images(cx, &session);
         let containers = session.containers(&cx.scope()).list(Filters::default()).await?;
         let used: HashSet<String> = containers.into_iter().map(|c| c.image).collect();
@@ -38,8 +38,9 @@ impl Prune {
             cx.line(visible(&image.name))
         })
         .await;
-        // Nobody collects when this process has ended.
-        removed.and(session.local().collect().map(drop))
+        // Without a daemon nobody collects when this process has ended.
+        let collected = session.collect().await;
+        removed.and(collected.map(drop))
     }
 
     fn wants(&self, image: &Image) -> bool {

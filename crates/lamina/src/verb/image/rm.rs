@@ -21,7 +21,7 @@ pub(crate) struct Rm {
 
 impl Rm {
     pub(crate) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let images = super::images(cx, &session);
         let removed = each(self.names, async |typed| {
             let name = super::name_of(&*images, &typed).await?;
@@ -29,7 +29,8 @@ impl Rm {
             cx.line(visible(&name))
         })
         .await;
-        // Nobody collects when this process has ended.
-        removed.and(session.local().collect().map(drop))
+        // Without a daemon nobody collects when this process has ended.
+        let collected = session.collect().await;
+        removed.and(collected.map(drop))
     }
 }

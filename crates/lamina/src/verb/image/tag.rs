@@ -21,7 +21,7 @@ pub(crate) struct Tag {
 impl Tag {
     pub(crate) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
         let name = Reference::parse(&self.destination)?.to_string();
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let images = super::images(cx, &session);
         let mut image = images.get(&super::name_of(&*images, &self.source).await?).await?;
         image.name.clone_from(&name);

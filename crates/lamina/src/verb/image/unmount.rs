@@ -29,10 +29,10 @@ impl Unmount {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
         let target = resolved(&self.target)?;
         let key = key_of(&target)?;
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let mut found = false;
         // The one it was mounted from need not be the one that is configured now.
-        for (name, snapshotter) in super::snapshotters(cx, &session)? {
+        for (name, snapshotter) in super::snapshotters(cx, &session).await? {
             let mounts = match snapshotter.mounts(&key).await {
                 Err(error) if error.is_not_found() => continue,
                 mounts => mounts?,

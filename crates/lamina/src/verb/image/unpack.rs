@@ -22,7 +22,7 @@ pub(crate) struct Unpack {
 
 impl Unpack {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let images = super::images(cx, &session);
         let image = images.get(&super::name_of(&*images, &self.name).await?).await?;
         let snapshotter = &cx.settings.snapshotter;

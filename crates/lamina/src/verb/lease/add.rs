@@ -15,7 +15,7 @@ pub(crate) struct Add {
 
 impl Add {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         super::leases(cx, &session).add(&self.held.id, self.held.resource()).await
     }
 }

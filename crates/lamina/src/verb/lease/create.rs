@@ -30,7 +30,7 @@ impl Create {
         if !self.expires.is_zero() {
             labels.insert(labels::GC_EXPIRE.to_owned(), after(self.expires)?.to_string());
         }
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let lease = super::leases(cx, &session).create(&self.id, labels).await?;
         cx.line(lease.id)
     }

@@ -23,7 +23,7 @@ pub(crate) struct Ls {
 impl Ls {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
         let filters = Filters::parse_all(&self.filters)?;
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let leases = super::leases(cx, &session).list(filters).await?;
         if self.quiet {
             return leases.iter().try_for_each(|lease| cx.line(&lease.id));

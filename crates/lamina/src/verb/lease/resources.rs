@@ -28,7 +28,7 @@ struct Row {
 
 impl Resources {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let held = super::leases(cx, &session).resources(&self.id).await?;
         let rows: Vec<Row> =
             held.into_iter().map(|r| Row { id: r.id, r#type: r.kind.to_string() }).collect();

@@ -19,7 +19,7 @@ pub(crate) struct Rm {
 
 impl Rm {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let leases = super::leases(cx, &session);
         // One collection is enough, after the last.
         let last = self.ids.len();

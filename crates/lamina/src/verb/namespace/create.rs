@@ -20,7 +20,7 @@ pub(crate) struct Create {
 
 impl Create {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         session.namespaces().create(&self.name, of(&self.labels)).await
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct Label {
 
 impl Label {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let namespaces = session.namespaces();
         let labels = if self.labels.is_empty() {
             namespaces.labels(&self.name).await?

@@ -19,7 +19,7 @@ pub(crate) struct Ls {
 
 impl Ls {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let namespaces = session.namespaces().list().await?;
         if self.quiet {
             return namespaces.iter().try_for_each(|(name, _)| cx.line(name));

@@ -16,7 +16,7 @@ pub(crate) struct Rm {
 
 impl Rm {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let namespaces = session.namespaces();
         each(self.names, async |name| {
             namespaces.delete(&name).await?;

@@ -46,7 +46,7 @@ struct Failure {
 
 impl Ls {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let plugins = session.introspection(cx.settings).plugins(Filters::default()).await?;
         let rows: Vec<Row> = plugins.into_iter().map(row).collect();
         if self.format.is_json() {

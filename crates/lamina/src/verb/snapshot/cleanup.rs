@@ -11,7 +11,7 @@ pub(crate) struct Cleanup {}
 
 impl Cleanup {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         cx.snapshotter(&session)?.cleanup().await
     }
 }

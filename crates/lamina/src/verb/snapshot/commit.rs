@@ -19,7 +19,7 @@ pub(crate) struct Commit {
 
 impl Commit {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let snapshotter = cx.snapshotter(&session)?;
         let options = CommitOptions { labels: super::kept()?, ..CommitOptions::default() };
         let done = snapshotter.commit(&self.name, &self.active, options).await;

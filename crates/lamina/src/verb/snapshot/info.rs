@@ -15,7 +15,7 @@ pub(crate) struct Info {
 
 impl Info {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let info = cx.snapshotter(&session)?.stat(&self.key).await?;
         cx.out.json(&SnapshotView::from(info))
     }

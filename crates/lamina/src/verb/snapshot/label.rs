@@ -19,7 +19,7 @@ pub(crate) struct Label {
 
 impl Label {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let snapshotter = cx.snapshotter(&session)?;
         let mut info = snapshotter.stat(&self.key).await?;
         if !self.labels.is_empty() {

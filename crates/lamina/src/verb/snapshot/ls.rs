@@ -21,7 +21,7 @@ pub(crate) struct Ls {
 impl Ls {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
         let filters = Filters::parse_all(&self.filters)?;
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let snapshots = cx.snapshotter(&session)?.walk(filters).try_concat().await?;
         if self.format.is_json() {
             let views: Vec<SnapshotView> = snapshots.into_iter().map(SnapshotView::from).collect();

@@ -24,7 +24,7 @@ pub(crate) struct Mounts {
 
 impl Mounts {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let mounts = cx.snapshotter(&session)?.mounts(&self.key).await?;
         let mounts = activated(cx, &session, &self.key, mounts).await?;
         print_commands(cx, &mounts, &self.target)

@@ -22,7 +22,7 @@ pub(crate) struct Prepare {
 
 impl Prepare {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let snapshotter = cx.snapshotter(&session)?;
         let made = snapshotter.prepare(&self.key, &self.parent, super::kept()?).await;
         let mounts = made.map_err(|e| e.context(format!("prepare snapshot {:?}", self.key)))?;

@@ -19,7 +19,7 @@ pub(crate) struct Tree {
 
 impl Tree {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let snapshotter = cx.snapshotter(&session)?;
         let snapshots = snapshotter.walk(Filters::default()).try_concat().await?;
         let ordered = order(&snapshots);

@@ -21,7 +21,7 @@ pub(crate) struct Unpack {
 
 impl Unpack {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let filters = Filters::parse_all(&[format!("target.digest=={}", self.digest)])?;
         let found = session.images(&cx.scope()).list(filters).await?.into_iter().next();
         let image = found.ok_or_else(|| {

@@ -32,7 +32,7 @@ struct Row {
 
 impl Usage {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = cx.connect()?;
+        let session = cx.connect().await?;
         let snapshotter = cx.snapshotter(&session)?;
         let all = self.keys.is_empty();
         let keys = match all {

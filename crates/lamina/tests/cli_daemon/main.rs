@@ -1,0 +1,43 @@
+//! The tests of the target `cli` once more, with a daemon that has the store: what a user sees is the
+//! same. `environment::EMBEDDED` names those that keep to the store itself, and why.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // Outside of `#[test]` too, this is all tests.
+
+/// Each test's store is a daemon's.
+pub(crate) const DAEMON: bool = true;
+
+#[path = "../cli/config.rs"]
+mod config;
+#[path = "../cli/content.rs"]
+mod content;
+mod daemon;
+#[path = "../cli/docs.rs"]
+mod docs;
+#[path = "../cli/environment.rs"]
+mod environment;
+#[path = "../cli/faults.rs"]
+mod faults;
+#[path = "../cli/general.rs"]
+mod general;
+#[path = "../cli/host.rs"]
+mod host;
+#[path = "../cli/image.rs"]
+mod image;
+#[path = "../cli/image_mount.rs"]
+mod image_mount;
+#[path = "../cli/image_state.rs"]
+mod image_state;
+#[path = "../cli/image_unpack.rs"]
+mod image_unpack;
+#[path = "../cli/lease.rs"]
+mod lease;
+#[path = "../cli/namespace.rs"]
+mod namespace;
+#[path = "../cli/pull_access.rs"]
+mod pull_access;
+#[path = "../cli/pull_terminal.rs"]
+mod pull_terminal;
+#[path = "../cli/snapshot.rs"]
+mod snapshot;
+#[path = "../cli/untrusted.rs"]
+mod untrusted;
