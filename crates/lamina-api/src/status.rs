@@ -7,10 +7,15 @@ use lamina_core::Error;
 use lamina_core::error::Kind;
 use tonic::{Code, Status};
 
-/// What a server answers: the whole chain of the error on one line, its class's text last.
+/// Bytes of a message. It travels in a header, with up to three characters for a byte, and clients take
+/// headers of 16 KiB together; over that they see a broken stream in place of the status.
+const MESSAGE: usize = 4 << 10;
+
+/// What a server answers: the whole chain of the error on one line, its class's text last. A very long
+/// one lacks its middle.
 pub fn to_status(error: &Error) -> Status {
     let class = error.kind().text();
-    let mut message = error.chain();
+    let mut message = shortened(error.chain());
     if !ends_in(&message, class) {
         message.push_str(": ");
         message.push_str(class);
@@ -28,6 +33,16 @@ pub fn from_status(status: &Status) -> Error {
     };
     let without = message.strip_suffix(kind.text()).and_then(|rest| rest.strip_suffix(": "));
     Error::new(kind, without.unwrap_or(message))
+}
+
+/// What failed stands first, and why last.
+fn shortened(message: String) -> String {
+    if message.len() <= MESSAGE {
+        return message;
+    }
+    let (head, tail) = message.split_at(message.floor_char_boundary(MESSAGE / 2));
+    let tail = &tail[tail.ceil_char_boundary(tail.len() - MESSAGE / 2)..];
+    format!("{head} … {tail}")
 }
 
 /// Whether the last part of the chain is the class's text.
@@ -143,5 +158,18 @@ mod tests {
         }
         let plain = from_status(&Status::failed_precondition("edit conflict"));
         assert_eq!(plain.kind(), Kind::FailedPrecondition);
+    }
+
+    #[test]
+    fn a_very_long_message_lacks_its_middle() {
+        let name = "ä".repeat(50_000);
+        let error =
+            Error::not_found(format!("image {name:?}")).with_source(Error::internal("disk"));
+        let status = to_status(&error);
+        let message = status.message();
+        assert!(message.len() < MESSAGE + 50, "{}", message.len());
+        assert!(message.starts_with("image \"ää"), "{message}");
+        assert!(message.contains("ä … ä"), "{message}");
+        assert!(message.ends_with("disk: not found"), "{message}");
     }
 }

@@ -11,7 +11,6 @@ use lamina_store::Store;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
-use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
@@ -143,7 +142,7 @@ impl Daemon {
             .layer(metrics.calls.clone())
             .add_routes(service::routes(&parts))
             .serve_with_incoming_shutdown(
-                UnixListenerStream::new(listener),
+                socket::connections(listener),
                 parts.stopping.clone().cancelled_owned(),
             );
         // joined: by `Running::drain`.

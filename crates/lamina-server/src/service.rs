@@ -82,6 +82,19 @@ fn name_of<S: NamedService>(_: fn(&Parts) -> S) -> &'static str {
     S::NAME
 }
 
+/// A listing in one message.
+///
+/// # Errors
+/// ResourceExhausted, as gRPC for Go has it, when it is too large for one.
+fn whole<T: prost::Message>(what: &str, listing: T) -> Answer<T> {
+    match listing.encoded_len() {
+        0..=MAX_MESSAGE => Ok(Response::new(listing)),
+        size => Err(status(lamina_core::Error::resource_exhausted(format!(
+            "the list of {what} has {size} bytes, and a message at most {MAX_MESSAGE}: ask for fewer"
+        )))),
+    }
+}
+
 /// Turns an error of the store into a status.
 fn status(error: lamina_core::Error) -> Status {
     lamina_api::status::to_status(&error)

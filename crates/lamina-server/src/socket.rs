@@ -1,11 +1,14 @@
 //! The socket that clients connect to.
 
 use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::UnixStream as Blocking;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use futures_core::Stream;
+use futures_util::stream;
 use lamina_core::{Error, Result};
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 
 /// Who may connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,10 +55,28 @@ pub(crate) fn listen(path: &Path, owner: Owner) -> Result<UnixListener> {
     Ok(listener)
 }
 
+/// Those who connect, without an end.
+pub(crate) fn connections(
+    listener: UnixListener,
+) -> impl Stream<Item = std::io::Result<UnixStream>> {
+    stream::unfold(listener, |listener| async {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => return Some((Ok(stream), listener)),
+                Err(error) => {
+                    // Out of files, mostly. Asking again at once would take a processor for it.
+                    tracing::warn!(%error, "a connection is not taken");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    })
+}
+
 /// # Errors
 /// AlreadyExists when a daemon answers at `path`.
 pub(crate) fn check_free(path: &Path) -> Result<()> {
-    match UnixStream::connect(path) {
+    match Blocking::connect(path) {
         Ok(_) => Err(Error::already_exists(format!("a daemon answers at {}", path.display()))),
         Err(_) => Ok(()),
     }
@@ -90,7 +111,7 @@ mod tests {
         assert_eq!(path.metadata().unwrap().mode() & 0o7777, MODE);
         let error = listen(&path, me()).unwrap_err();
         assert_eq!(error.kind(), lamina_core::Kind::AlreadyExists);
-        UnixStream::connect(&path).unwrap();
+        Blocking::connect(&path).unwrap();
         drop(listener);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }

@@ -11,7 +11,7 @@ use proto::containers_server::ContainersServer;
 use tonic::{Request, Response, Status};
 
 use super::scope::scope;
-use super::{Answer, status};
+use super::{Answer, status, whole};
 use crate::parts::Parts;
 
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl proto::containers_server::Containers for Containers {
     ) -> Answer<proto::ListContainersResponse> {
         let found = self.found(request).await?;
         let containers = found.into_iter().map(container::encode).collect();
-        Ok(Response::new(proto::ListContainersResponse { containers }))
+        whole("containers", proto::ListContainersResponse { containers })
     }
 
     type ListStreamStream = BoxStream<'static, Result<proto::ListContainerMessage, Status>>;

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use lamina_api::convert::{content as convert, field};
 use lamina_api::proto::containerd::services::content::v1 as proto;
 use lamina_core::Host as _;
-use lamina_core::content::{ContentStore, Info};
+use lamina_core::content::ContentStore;
 use proto::content_server::ContentServer;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::pages::{self, Messages};
 use super::scope::scope;
-use super::{Answer, status};
+use super::{Answer, status, whole};
 use crate::parts::Parts;
 
 #[derive(Debug)]
@@ -57,10 +57,13 @@ impl proto::content_server::Content for Content {
     async fn list(&self, request: Request<proto::ListContentRequest>) -> Answer<Self::ListStream> {
         let store = self.store(&request)?;
         let filters = field::decode_filters(&request.into_inner().filters).map_err(status)?;
-        let message = |page: Vec<Info>| proto::ListContentResponse {
-            info: page.into_iter().map(convert::encode_info).collect(),
-        };
-        Ok(Response::new(pages::messages(store, |store| store.list(filters), message)))
+        let message = |info| proto::ListContentResponse { info };
+        Ok(Response::new(pages::messages(
+            store,
+            |store| store.list(filters),
+            convert::encode_info,
+            message,
+        )))
     }
 
     async fn delete(&self, request: Request<proto::DeleteContentRequest>) -> Answer<()> {
@@ -94,7 +97,7 @@ impl proto::content_server::Content for Content {
         let filters = field::decode_filters(&request.into_inner().filters).map_err(status)?;
         let found = store.statuses(filters).await.map_err(status)?;
         let statuses = found.into_iter().map(convert::encode_status).collect();
-        Ok(Response::new(proto::ListStatusesResponse { statuses }))
+        whole("ingests", proto::ListStatusesResponse { statuses })
     }
 
     type WriteStream = Messages<proto::WriteContentResponse>;

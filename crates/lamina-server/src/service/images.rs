@@ -9,7 +9,7 @@ use proto::images_server::ImagesServer;
 use tonic::{Request, Response, Status};
 
 use super::scope::scope;
-use super::{Answer, status};
+use super::{Answer, status, whole};
 use crate::parts::Parts;
 
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl proto::images_server::Images for Images {
         let filters = field::decode_filters(&request.into_inner().filters).map_err(status)?;
         let found = store.list(filters).await.map_err(status)?;
         let images = found.into_iter().map(image::encode).collect();
-        Ok(Response::new(proto::ListImagesResponse { images }))
+        whole("images", proto::ListImagesResponse { images })
     }
 
     async fn create(

@@ -10,7 +10,7 @@ use proto::leases_server::LeasesServer;
 use tonic::{Request, Response, Status};
 
 use super::scope::scope;
-use super::{Answer, status};
+use super::{Answer, status, whole};
 use crate::parts::Parts;
 
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl proto::leases_server::Leases for Leases {
         let filters = field::decode_filters(&request.into_inner().filters).map_err(status)?;
         let found = store.list(filters).await.map_err(status)?;
         let leases = found.into_iter().map(lease::encode).collect();
-        Ok(Response::new(proto::ListResponse { leases }))
+        whole("leases", proto::ListResponse { leases })
     }
 
     async fn add_resource(&self, request: Request<proto::AddResourceRequest>) -> Answer<()> {
@@ -73,7 +73,7 @@ impl proto::leases_server::Leases for Leases {
         let store = self.store(&request)?;
         let found = store.resources(&request.into_inner().id).await.map_err(status)?;
         let resources = found.into_iter().map(lease::encode_resource).collect();
-        Ok(Response::new(proto::ListResourcesResponse { resources }))
+        whole("resources", proto::ListResourcesResponse { resources })
     }
 }
 

@@ -8,7 +8,7 @@ use lamina_core::{Host as _, Namespace, NamespaceStore};
 use proto::namespaces_server::NamespacesServer;
 use tonic::{Request, Response, Status};
 
-use super::{Answer, status};
+use super::{Answer, status, whole};
 use crate::parts::Parts;
 
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl proto::namespaces_server::Namespaces for Namespaces {
         let found = self.0.list().await.map_err(status)?;
         let encode = |(name, labels)| namespace::encode(&name, labels);
         let namespaces = found.into_iter().map(encode).collect();
-        Ok(Response::new(proto::ListNamespacesResponse { namespaces }))
+        whole("namespaces", proto::ListNamespacesResponse { namespaces })
     }
 
     async fn create(

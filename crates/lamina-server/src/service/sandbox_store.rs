@@ -9,7 +9,7 @@ use proto::store_server::StoreServer;
 use tonic::{Request, Response, Status};
 
 use super::scope::scope;
-use super::{Answer, status};
+use super::{Answer, status, whole};
 use crate::parts::Parts;
 
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl proto::store_server::Store for Store {
         let filters = field::decode_filters(&request.into_inner().filters).map_err(status)?;
         let found = store.list(filters).await.map_err(status)?;
         let list = found.into_iter().map(sandbox::encode).collect();
-        Ok(Response::new(proto::StoreListResponse { list }))
+        whole("sandboxes", proto::StoreListResponse { list })
     }
 
     async fn get(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lamina_api::convert::{field, mount, snapshot as convert};
 use lamina_api::proto::containerd::services::snapshots::v1 as proto;
-use lamina_core::snapshot::{CommitOptions, Info, Snapshotter};
+use lamina_core::snapshot::{CommitOptions, Snapshotter};
 use lamina_core::{Error, Host as _};
 use proto::snapshots_server::SnapshotsServer;
 use tonic::{Request, Response, Status};
@@ -113,10 +113,13 @@ impl proto::snapshots_server::Snapshots for Snapshots {
     ) -> Answer<Self::ListStream> {
         let (snapshotter, asked) = self.open(request, |r| &mut r.snapshotter).await?;
         let filters = field::decode_filters(&asked.filters).map_err(status)?;
-        let message = |page: Vec<Info>| proto::ListSnapshotsResponse {
-            info: page.into_iter().map(convert::encode_info).collect(),
-        };
-        Ok(Response::new(pages::messages(snapshotter, |store| store.walk(filters), message)))
+        let message = |info| proto::ListSnapshotsResponse { info };
+        Ok(Response::new(pages::messages(
+            snapshotter,
+            |store| store.walk(filters),
+            convert::encode_info,
+            message,
+        )))
     }
 
     async fn usage(&self, request: Request<proto::UsageRequest>) -> Answer<proto::UsageResponse> {

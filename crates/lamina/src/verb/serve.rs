@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use lamina_core::{Error, Kind, Result};
 use lamina_server::{Daemon, daemon};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cli::Settings;
 
@@ -33,6 +34,7 @@ impl Serve {
         config.grpc.uid = self.uid.unwrap_or(config.grpc.uid);
         config.grpc.gid = self.gid.unwrap_or(config.grpc.gid);
         set_oom_score(config.oom_score)?;
+        raise_file_limit();
         let options = daemon::Options { store: settings.store(config.durability, WAIT), config };
         // First of all: a signal that comes just after the socket is to drain, too.
         let mut signals = daemon::Signals::new()?;
@@ -50,6 +52,16 @@ impl Serve {
             std::process::exit(130);
         }
         ended
+    }
+}
+
+/// As many open files as the service manager allows: each connection is one. The lower limit is there
+/// for programs that use select(2), <https://0pointer.net/blog/file-descriptor-limits.html>.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
     }
 }
 

@@ -95,6 +95,11 @@ impl Daemon {
         assert!(soon(happens), "{what} did not happen; the log:\n{}", self.log());
     }
 
+    #[allow(dead_code, reason = "asked for by those who look into the process")]
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
