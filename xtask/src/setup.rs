@@ -64,8 +64,8 @@ pub(crate) const PACKAGES: &[Package] = &[
     },
     Package {
         name: "containerd",
-        programs: &["containerd", "ctr"],
-        why: "privileged tests: the trees that it unpacks, to compare with",
+        programs: &["containerd", "ctr", "containerd-shim-runc-v2"],
+        why: "privileged tests: the trees that it unpacks, to compare with; its shim",
     },
     Package {
         name: "systemd",

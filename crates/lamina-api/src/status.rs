@@ -45,6 +45,11 @@ fn shortened(message: String) -> String {
     format!("{head} … {tail}")
 }
 
+/// What a client of ttrpc got, which has gRPC's codes and messages and no type of its own for them.
+pub fn from_code(code: i32, message: &str) -> Error {
+    from_status(&Status::new(Code::from(code), message))
+}
+
 /// Whether the last part of the chain is the class's text.
 fn ends_in(message: &str, class: &str) -> bool {
     message.strip_suffix(class).is_some_and(|rest| rest.is_empty() || rest.ends_with(": "))
