@@ -38,6 +38,7 @@ struct Peer {
 const PEERS: &[Peer] = &[
     Peer { name: "containerd-2", make: containerd },
     Peer { name: "containerd-1.6", make: old_containerd },
+    Peer { name: "shim-2", make: shim },
     Peer { name: "conformance", make: conformance },
 ];
 
@@ -105,6 +106,17 @@ fn containerd(_: &Repo) -> Result<PathBuf> {
             install.arg(format!("{package}/{program}@v{CONTAINERD}"));
         }
         make(&mut install)
+    })
+}
+
+/// The shim of the same containerd, for runc.
+fn shim(_: &Repo) -> Result<PathBuf> {
+    cache::tool(&format!("containerd-shim-runc-v2-{CONTAINERD}"), |draft| {
+        let mut install = go()?;
+        install.args(["install", "-trimpath", "-ldflags=-s -w"]);
+        install.env("CGO_ENABLED", "0").env("GOBIN", draft);
+        let package = "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2";
+        make(install.arg(format!("{package}@v{CONTAINERD}")))
     })
 }
 

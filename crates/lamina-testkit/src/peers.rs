@@ -22,6 +22,14 @@ pub fn containerd16() -> Result<Containerd, String> {
     Containerd::find("containerd-1.6")
 }
 
+/// containerd 2.x's shim for runc.
+///
+/// # Errors
+/// The reason for a skip.
+pub fn shim2() -> Result<PathBuf, String> {
+    folder("shim-2").map(|folder| folder.join("containerd-shim-runc-v2"))
+}
+
 /// The program out of `tests/conformance`: containerd's Go client and suites.
 ///
 /// # Errors

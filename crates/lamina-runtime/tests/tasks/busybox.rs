@@ -28,8 +28,24 @@ pub(crate) fn missing() -> Result<PathBuf, String> {
     busybox.into_iter().find(|file| file.is_file()).ok_or_else(|| "there is no busybox".to_owned())
 }
 
+/// The real shims that are here, as runtimes: the host's, and containerd 2's.
+pub(crate) fn runtimes() -> Vec<String> {
+    let mut runtimes = vec!["io.containerd.runc.v2".to_owned()];
+    match lamina_testkit::peers::shim2() {
+        Ok(shim) => runtimes.push(shim.to_str().unwrap().to_owned()),
+        Err(reason) => eprintln!("without containerd 2's shim: {reason}"),
+    }
+    runtimes
+}
+
 /// A root file system in the lab, and the container `id` that runs `script` in it.
-pub(crate) fn container(lab: &Lab, busybox: &Path, id: &str, script: &str) -> CreateTask {
+pub(crate) fn container(
+    lab: &Lab,
+    busybox: &Path,
+    runtime: &str,
+    id: &str,
+    script: &str,
+) -> CreateTask {
     let root = lab.dir.path().join("busybox");
     if !root.exists() {
         for dir in ["bin", "proc", "dev"] {
@@ -38,7 +54,7 @@ pub(crate) fn container(lab: &Lab, busybox: &Path, id: &str, script: &str) -> Cr
         fs::copy(busybox, root.join("bin/busybox")).unwrap();
         symlink("busybox", root.join("bin/sh")).unwrap();
     }
-    lab.container(id, "io.containerd.runc.v2", spec("rootfs", &lab.namespace, id, script));
+    lab.container(id, runtime, spec("rootfs", &lab.namespace, id, script));
     let root = root.display().to_string();
     CreateTask {
         container: id.to_owned(),
@@ -56,7 +72,9 @@ pub(crate) fn spec(root: &str, namespace: &str, id: &str, script: &str) -> Strin
             "args":["sh","-c","{script}"],
             "capabilities":{{"bounding":{caps},"effective":{caps},"permitted":{caps}}}}},
         "mounts":[{{"destination":"/proc","type":"proc","source":"proc"}},
-            {{"destination":"/dev","type":"tmpfs","source":"tmpfs"}}],
+            {{"destination":"/dev","type":"tmpfs","source":"tmpfs"}},
+            {{"destination":"/dev/pts","type":"devpts","source":"devpts",
+                "options":["newinstance","ptmxmode=0666"]}}],
         "linux":{{"cgroupsPath":"/lamina-{namespace}-{id}",
             "namespaces":[{{"type":"pid"}},{{"type":"mount"}},{{"type":"ipc"}},
                 {{"type":"uts"}},{{"type":"network"}}]}}}}"#

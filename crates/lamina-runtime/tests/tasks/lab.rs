@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use lamina_core::{Any, Container, Namespace, Scope, TaskService};
 use lamina_runtime::{Config, Runtime, Timeouts};
 use lamina_sys::{mount, mountinfo};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::host::Memory;
@@ -131,10 +132,21 @@ impl Lab {
     }
 
     pub(crate) fn kill_shims(&self) {
+        self.signal_shims(Signal::KILL);
+    }
+
+    pub(crate) fn signal_shims(&self, signal: Signal) {
         for pid in self.shims() {
-            let pid = rustix::process::Pid::from_raw(pid).unwrap();
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            let _ = kill_process(Pid::from_raw(pid).unwrap(), signal);
         }
+    }
+
+    /// A FIFO for a stream of a process.
+    pub(crate) fn fifo(&self, name: &str) -> String {
+        let path = self.dir.path().join(name);
+        let mode = rustix::fs::Mode::from_raw_mode(0o700);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        path.to_str().unwrap().to_owned()
     }
 }
 

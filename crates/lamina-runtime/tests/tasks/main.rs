@@ -8,3 +8,5 @@ mod host;
 mod lab;
 mod liars;
 mod real;
+mod speakers;
+mod verbs;
