@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use serde_json::{Value, json};
 
 use super::*;
@@ -223,6 +224,9 @@ fn malformed_image_configs_are_refused() {
 }
 
 proptest! {
+    // The same in every run; more cases are other ones.
+    #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(20), ..ProptestConfig::default() })]
+
     #[test]
     fn no_document_is_both(
         keys in prop::sample::subsequence(
@@ -254,4 +258,97 @@ proptest! {
         let _ = Manifest::parse(text.as_bytes(), LIMITS);
         let _ = ImageConfig::parse(text.as_bytes(), LIMITS);
     }
+    /// Real documents with some bytes changed, cut, or doubled.
+    #[test]
+    fn changed_documents_are_read_or_refused(
+        which in 0..3usize,
+        changes in prop::collection::vec((any::<prop::sample::Index>(), change()), 1..8),
+    ) {
+        let mut text = bytes(&documents()[which]);
+        for (place, change) in changes {
+            if text.is_empty() {
+                break;
+            }
+            let at = place.index(text.len());
+            match change {
+                Change::Byte(byte) => text[at] = byte,
+                Change::Text(new) => drop(text.splice(at..at, new.bytes())),
+                Change::Cut(len) => drop(text.drain(at..(at + len).min(text.len()))),
+                Change::Twice => drop(text.splice(at..at, text[at..].to_vec())),
+            }
+        }
+        let read = [
+            Index::parse(&text, LIMITS).map(|read| read.manifests.len()),
+            Manifest::parse(&text, LIMITS).map(|read| read.layers.len()),
+            ImageConfig::parse(&text, LIMITS).map(|read| read.chain_ids().len()),
+        ];
+        for entries in read.iter().flatten() {
+            prop_assert!(*entries <= LIMITS.entries);
+        }
+        prop_assert!(!(read[0].is_ok() && read[1].is_ok()), "both");
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Byte(u8),
+    Text(&'static str),
+    Cut(usize),
+    Twice,
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let words = [
+        "null",
+        "-1",
+        "1e999",
+        "18446744073709551616",
+        "\\ud800",
+        "{",
+        "[[[[",
+        "\"",
+        ",",
+        "sha256:",
+    ];
+    prop_oneof![
+        4 => any::<u8>().prop_map(Change::Byte),
+        4 => prop::sample::select(words.to_vec()).prop_map(Change::Text),
+        2 => (1..40usize).prop_map(Change::Cut),
+        1 => Just(Change::Twice),
+    ]
+}
+
+/// An index, a manifest and a config with everything that is read.
+fn documents() -> [Value; 3] {
+    let layer = descriptor(media_type::OCI_LAYER_GZIP);
+    let mut entry = descriptor(media_type::OCI_MANIFEST);
+    entry["platform"] = json!({
+        "os": "linux", "architecture": "arm", "variant": "v7", "os.version": "1",
+        "os.features": ["a"],
+    });
+    let digest = Digest::sha256(b"layer");
+    [
+        json!({
+            "schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": [entry],
+            "annotations": {"k": "v"},
+        }),
+        json!({
+            "schemaVersion": 2, "mediaType": media_type::OCI_MANIFEST, "config": config(),
+            "layers": [layer.clone(), layer],
+        }),
+        json!({
+            "created": "2026-01-01T00:00:00Z", "os": "linux", "architecture": "amd64",
+            "config": {"Env": ["A=b"], "Cmd": ["sh"], "Labels": {"k": "v"}, "Volumes": {"/a": {}}},
+            "rootfs": {"type": "layers", "diff_ids": [digest.clone(), digest]},
+            "history": [{"created_by": "x", "empty_layer": true}],
+        }),
+    ]
+}
+
+#[test]
+fn documents_to_change_are_read_as_they_are() {
+    let [index, manifest, config] = documents().map(|document| bytes(&document));
+    Index::parse(&index, LIMITS).unwrap();
+    Manifest::parse(&manifest, LIMITS).unwrap();
+    assert_eq!(ImageConfig::parse(&config, LIMITS).unwrap().chain_ids().len(), 2);
 }

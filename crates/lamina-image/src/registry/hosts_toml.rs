@@ -277,6 +277,7 @@ fn duration(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
 
     use super::*;
 
@@ -400,7 +401,28 @@ skip_verify = false
         }
     }
 
+    const CHANGED: &str = r#"server = "https://[::1]:5000/v2"
+[host."https://a.example:443/x/"]
+  capabilities = ["pull", "resolve"]
+  ca = ["/a.crt", "b.crt"]
+  client = [["c.cert", "c.key"], ["d.pem", ""]]
+  dial_timeout = "1h1m1.5s"
+  skip_verify = true
+  override_path = true
+  [host."https://a.example:443/x/".header]
+    x-a = ["1", "2"]
+    x-b = "3"
+"#;
+
+    #[test]
+    fn the_file_to_change_is_read_as_it_is() {
+        read(CHANGED).unwrap();
+    }
+
     proptest! {
+        // The same in every run; more cases are other ones.
+        #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(20), ..ProptestConfig::default() })]
+
         #[test]
         fn no_input_panics(text in "\\PC{0,120}") {
             let _ = read(&text);
@@ -410,6 +432,21 @@ skip_verify = false
         #[test]
         fn no_address_or_value_panics(address in "[a-z:/\\[\\]@.0-9?#%]{0,24}", value in "[a-z0-9.\"\\[\\]]{0,16}") {
             let _ = read(&format!("[host.\"{address}\"]\nclient = {value}\ndial_timeout = {value}"));
+        }
+
+        #[test]
+        fn changed_files_are_read_or_refused(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+            cut in prop::option::of(any::<prop::sample::Index>()),
+        ) {
+            let mut text = CHANGED.as_bytes().to_vec();
+            for (place, byte) in changes {
+                text[place.index(CHANGED.len())] = byte;
+            }
+            if let Some(cut) = cut {
+                text.truncate(cut.index(CHANGED.len()));
+            }
+            let _ = read(&String::from_utf8_lossy(&text));
         }
     }
 }

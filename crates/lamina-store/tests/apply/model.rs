@@ -7,7 +7,7 @@ use lamina_testkit::tar::{Entry, TarBuilder};
 use lamina_testkit::tree::{NodeKind, Tree};
 use proptest::prelude::*;
 
-use crate::support::{World, every_way_gives_one_tree, is_root, need_root};
+use crate::support::{World, cases, every_way_gives_one_tree, is_root, need_root};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -185,12 +185,8 @@ fn layers() -> impl Strategy<Value = Vec<Vec<Op>>> {
     prop::collection::vec(prop::collection::vec(op(), 0..14), 1..4)
 }
 
-fn config(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
-}
-
 proptest! {
-    #![proptest_config(config(300))]
+    #![proptest_config(cases(300))]
 
     #[test]
     fn layers_are_what_the_model_says(layers in layers()) {
@@ -206,7 +202,7 @@ proptest! {
 #[test]
 fn privileged_overlayfs_shows_the_same() {
     need_root!("privileged_overlayfs_shows_the_same");
-    let mut runner = proptest::test_runner::TestRunner::new(config(60));
+    let mut runner = proptest::test_runner::TestRunner::new(cases(60));
     let outcome = runner.run(&layers(), |layers| {
         let layers: Vec<Vec<u8>> = stack(&layers, true).into_iter().map(|(tar, _)| tar).collect();
         every_way_gives_one_tree(&layers);

@@ -7,6 +7,7 @@ use lamina_store::diff::apply::{Applied, ApplyOptions, Devices, Owners, Target, 
 use lamina_store::snapshot::driver::Whiteouts;
 use lamina_testkit::tar::{Entry, TarBuilder};
 use lamina_testkit::tree::Tree;
+use proptest::prelude::ProptestConfig;
 
 /// A root between a lower tree and a place outside, all in one temporary directory.
 pub struct World {
@@ -148,6 +149,14 @@ pub fn options() -> ApplyOptions<'static> {
         return ApplyOptions::new();
     }
     ApplyOptions { owners: Owners::Caller, devices: Devices::Skip, ..ApplyOptions::new() }
+}
+
+/// So many cases, and more or fewer where `PROPTEST_CASES` differs from proptest's own 256.
+pub fn cases(cases: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let cases = u64::from(cases) * u64::from(default.cases) / 256;
+    let cases = u32::try_from(cases.max(1)).unwrap_or(u32::MAX);
+    ProptestConfig { cases, failure_persistence: None, ..default }
 }
 
 pub fn is_root() -> bool {
