@@ -50,27 +50,25 @@ impl Client {
     /// PermissionDenied when the caller may not use it, InvalidArgument for a path that no socket has.
     pub async fn connect(path: impl AsRef<Path>) -> Result<Client> {
         let path = path.as_ref();
-        let bad = |why: &str| {
-            Error::invalid_argument(format!("{:?} is no path of a socket: {why}", path.display()))
-        };
-        if !path.is_absolute() {
-            return Err(bad("it must be absolute"));
-        }
-        let text = path.to_str().ok_or_else(|| bad("it is not UTF-8"))?;
+        let endpoint = endpoint(path)?;
         // Asked first by itself, because the system's own answer says what is wrong.
         let first = tokio::net::UnixStream::connect(path).await;
         drop(first.map_err(|error| refused(path, error))?);
-        let endpoint = Endpoint::from_shared(format!("unix:{text}"));
-        let channel = endpoint
-            .map_err(|error| bad("it cannot be written as an address").with_source(error))?
-            .connect_timeout(CONNECT)
-            .initial_connection_window_size(WINDOW)
-            .initial_stream_window_size(WINDOW)
-            .connect()
-            .await
-            .map_err(|error| {
-                Error::unavailable(format!("connect to the daemon at {text}")).with_source(error)
-            })?;
+        let channel = endpoint.connect().await.map_err(|error| {
+            let message = format!("connect to the daemon at {}", path.display());
+            Error::unavailable(message).with_source(error)
+        })?;
+        Ok(Client { link: Link::new(channel, path), closing: Closing::default() })
+    }
+
+    /// [`connect`](Self::connect), once the first call is made: whether somebody listens is that call's
+    /// to find out. To be called where a runtime of tokio's is entered.
+    ///
+    /// # Errors
+    /// InvalidArgument for a path that no socket has.
+    pub fn connect_lazily(path: impl AsRef<Path>) -> Result<Client> {
+        let path = path.as_ref();
+        let channel = endpoint(path)?.connect_lazy();
         Ok(Client { link: Link::new(channel, path), closing: Closing::default() })
     }
 
@@ -111,6 +109,22 @@ impl Client {
     pub(crate) fn link(&self) -> &Link {
         &self.link
     }
+}
+
+fn endpoint(path: &Path) -> Result<Endpoint> {
+    let bad = |why: &str| {
+        Error::invalid_argument(format!("{:?} is no path of a socket: {why}", path.display()))
+    };
+    if !path.is_absolute() {
+        return Err(bad("it must be absolute"));
+    }
+    let text = path.to_str().ok_or_else(|| bad("it is not UTF-8"))?;
+    let endpoint = Endpoint::from_shared(format!("unix:{text}"))
+        .map_err(|error| bad("it cannot be written as an address").with_source(error))?;
+    Ok(endpoint
+        .connect_timeout(CONNECT)
+        .initial_connection_window_size(WINDOW)
+        .initial_stream_window_size(WINDOW))
 }
 
 fn refused(path: &Path, error: std::io::Error) -> Error {

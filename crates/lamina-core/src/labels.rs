@@ -14,6 +14,14 @@ pub const MAX_BYTES: usize = 4096;
 pub const SNAPSHOT_REF: &str = "containerd.io/snapshot.ref";
 /// What every label that a snapshot back end receives begins with, save [`SNAPSHOT_REF`].
 pub const SNAPSHOT_PREFIX: &str = "containerd.io/snapshot/";
+/// Layer of an image, for a lazy snapshotter: the image's name.
+pub const CRI_IMAGE_REF: &str = "containerd.io/snapshot/cri.image-ref";
+/// Layer of an image, for a lazy snapshotter: the digest of the image's manifest.
+pub const CRI_MANIFEST_DIGEST: &str = "containerd.io/snapshot/cri.manifest-digest";
+/// Layer of an image, for a lazy snapshotter: the digest of its blob.
+pub const CRI_LAYER_DIGEST: &str = "containerd.io/snapshot/cri.layer-digest";
+/// Layer of an image, for a lazy snapshotter: the digests of its blob and those above it, by commas.
+pub const CRI_IMAGE_LAYERS: &str = "containerd.io/snapshot/cri.image-layers";
 /// Snapshot: the diff ID of the layer.
 pub const SNAPSHOT_DIFF_ID: &str = "containerd.io/snapshot/diff-id";
 /// Snapshot: the chain ID below it.

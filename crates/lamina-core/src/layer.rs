@@ -45,6 +45,12 @@ pub trait LayerStore: Send + Sync + fmt::Debug {
     /// Whether a layer can be staged before the one below it is committed.
     fn rebases(&self) -> bool;
 
+    /// How to bring layers when the snapshotter may have some that nobody fetched; none when it has
+    /// not.
+    fn lazy(&self) -> Option<Lazy> {
+        None
+    }
+
     /// Whether the chain is here, or could be adopted from another namespace just now; the lease
     /// then holds it.
     async fn find(&self, chain_id: &Digest) -> Result<bool>;
@@ -64,6 +70,17 @@ pub trait LayerStore: Send + Sync + fmt::Debug {
     /// # Errors
     /// NotFound when the blob is not here; DataLoss when its content is not that of `diff_id`.
     async fn stage(&self, layer: &Layer) -> Result<Option<Box<dyn StagedLayer>>>;
+}
+
+/// A snapshotter that may have layers whose bytes nobody fetched (containerd's remote snapshotters).
+///
+/// It is asked for each layer by its own, once the layer below is committed: `receive` with
+/// [`Receive::Unpack`] and `stage` ask it before they look for a byte, and find the chain here if it
+/// has the layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lazy {
+    /// Whether it wants to be told, by labels of the snapshot, which image the layer belongs to.
+    pub annotations: bool,
 }
 
 /// What [`LayerStore::receive`] found.

@@ -1,8 +1,11 @@
 //! Unpacking: snapshots of an image whose blobs are here already.
 
 use lamina_core::image::Image;
-use lamina_core::labels::{SNAPSHOT_DIFF_ID, SNAPSHOT_PARENT_CHAIN_ID, SNAPSHOT_REF};
-use lamina_core::layer::{Layer, LayerStore};
+use lamina_core::labels::{
+    self, CRI_IMAGE_LAYERS, CRI_IMAGE_REF, CRI_LAYER_DIGEST, CRI_MANIFEST_DIGEST, SNAPSHOT_DIFF_ID,
+    SNAPSHOT_PARENT_CHAIN_ID, SNAPSHOT_REF,
+};
+use lamina_core::layer::{Layer, LayerStore, Lazy};
 use lamina_core::oci::{ImageConfig, Limits, Manifest};
 use lamina_core::platform::Matcher;
 use lamina_core::{Digest, Error, Host, Labels, Result, Scope};
@@ -80,7 +83,10 @@ async fn unpack_part(
         return Err(Error::failed_precondition(message));
     };
     parsed.check_layers(&part.manifest)?;
-    let layers = layers(&part.manifest, parsed, &Labels::new());
+    let mut layers = layers(&part.manifest, parsed, &Labels::new());
+    if let Some(lazy) = store.lazy() {
+        annotate(&mut layers, lazy, &image.name, &part.descriptor.digest);
+    }
     let Some(top) = layers.last().map(|layer| layer.chain_id.clone()) else {
         let message = "the image has no layers, so there is nothing to unpack";
         return Err(Error::failed_precondition(message));
@@ -90,11 +96,18 @@ async fn unpack_part(
             continue;
         }
         let digest = &layer.blob.digest;
-        if !contents.here.contains_key(digest) {
+        // A snapshotter that may have the layer is asked first.
+        if store.lazy().is_none() && !contents.here.contains_key(digest) {
             return Err(not_here("layer", digest, image));
         }
         let failed = |e: Error| e.context(format!("layer {digest}"));
-        if let Some(staged) = store.stage(&layer).await.map_err(failed)? {
+        let staged = match store.stage(&layer).await {
+            Err(error) if error.is_not_found() && !contents.here.contains_key(digest) => {
+                return Err(not_here("layer", digest, image));
+            }
+            staged => staged.map_err(failed)?,
+        };
+        if let Some(staged) = staged {
             staged.commit().await.map_err(failed)?;
         }
     }
@@ -104,6 +117,41 @@ async fn unpack_part(
 fn not_here(what: &str, digest: &Digest, image: &Image) -> Error {
     let name = &image.name;
     Error::not_found(format!("{what} {digest} is not here: `lamina pull {name}` gets it"))
+}
+
+/// Tells a lazy snapshotter what the layers' descriptors say to it, and if it wants to know, which
+/// image `layers` are of, lowest first: by the labels that containerd's CRI uses. Other snapshotters
+/// are not told: an image must not have a say in how a host keeps it.
+pub(crate) fn annotate(layers: &mut [Layer], lazy: Lazy, image: &str, manifest: &Digest) {
+    let digests: Vec<String> = layers.iter().map(|layer| layer.blob.digest.to_string()).collect();
+    for (n, layer) in layers.iter_mut().enumerate() {
+        for (key, value) in labels::inherited(&layer.blob.annotations) {
+            if labels::check_one(&key, &value).is_ok() {
+                layer.snapshot_labels.entry(key).or_insert(value);
+            }
+        }
+        if !lazy.annotations {
+            continue;
+        }
+        let mut all = String::new();
+        // As many as a label can have, from this layer on.
+        for digest in &digests[n..] {
+            let comma = usize::from(!all.is_empty());
+            if CRI_IMAGE_LAYERS.len() + all.len() + comma + digest.len() > labels::MAX_BYTES {
+                break;
+            }
+            if comma == 1 {
+                all.push(',');
+            }
+            all.push_str(digest);
+        }
+        layer.snapshot_labels.extend([
+            (CRI_IMAGE_REF.to_owned(), image.to_owned()),
+            (CRI_MANIFEST_DIGEST.to_owned(), manifest.to_string()),
+            (CRI_LAYER_DIGEST.to_owned(), digests[n].clone()),
+            (CRI_IMAGE_LAYERS.to_owned(), all),
+        ]);
+    }
 }
 
 /// The layers that `manifest` names and `config` identifies, lowest first. There are as many of one

@@ -21,6 +21,7 @@ use crate::metrics::{self, Metrics};
 use crate::notify::notify;
 use crate::parts::Parts;
 use crate::plugin::{self, Site};
+use crate::proxy;
 use crate::service;
 use crate::socket::{self, Owner};
 use crate::streams::Streams;
@@ -68,7 +69,8 @@ pub struct Running {
 }
 
 impl Daemon {
-    /// Opens the store, waiting for a command that has it, and the socket.
+    /// Opens the store, waiting for a command that has it, and the socket. Proxies are connected to when
+    /// they are first used.
     ///
     /// # Errors
     /// Those of opening the store; AlreadyExists when a daemon answers at the address;
@@ -82,6 +84,7 @@ impl Daemon {
         let transfer = transfer::Shared::new(&config.transfer, &config.limits)?;
         let (events, dispatcher) = Hub::new(Bounds::default());
         store.events = events.clone();
+        store.remotes = proxy::snapshotters(&config, &store.snapshotters)?;
         let open = tokio::task::spawn_blocking(move || Store::open(store)).await;
         let store =
             open.map_err(|error| Error::internal("open the store").with_source(error))??;

@@ -13,6 +13,7 @@ mod metrics;
 mod notify;
 mod parts;
 pub mod plugin;
+mod proxy;
 mod service;
 mod socket;
 mod streams;

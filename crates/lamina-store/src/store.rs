@@ -29,6 +29,7 @@ use crate::mount::manager::{Handlers, LoopHandler, Manager, ManagerOptions};
 use crate::mount::temp::TempMounts;
 use crate::records::{Containers, Images, Leases, Namespaces, Sandboxes};
 use crate::snapshot::registry::Engines;
+use crate::snapshot::remote::RemoteSource;
 use crate::snapshot::{self, Engine, Handle, Source, State};
 use crate::unpack::Layers;
 
@@ -50,6 +51,8 @@ pub struct Options {
     pub limits: Limits,
     /// The snapshotters that may be opened.
     pub snapshotters: Vec<Source>,
+    /// Snapshotters of other processes.
+    pub remotes: Vec<RemoteSource>,
     /// How long to wait while another process owns the root.
     pub wait: Duration,
     /// Where events go.
@@ -69,6 +72,7 @@ impl Options {
             reserve: content::RESERVE,
             limits: Limits::default(),
             snapshotters: snapshot::drivers::all(&snapshot::drivers::Config::default()),
+            remotes: Vec::new(),
             wait: Duration::ZERO,
             events: Arc::new(NoEvents),
             steps: Steps::none(),
@@ -159,6 +163,7 @@ impl Store {
             },
             options.root.clone(),
             options.snapshotters.clone(),
+            options.remotes.clone(),
         ));
         let mounts = Manager::open(db.clone(), manager_options(&options)?)?;
         let collector = Arc::new(Collector::new(

@@ -5,6 +5,8 @@
 
 #[path = "support/fake_driver.rs"]
 mod fake_driver;
+#[path = "support/proxy.rs"]
+mod proxy;
 #[path = "support/snapshot_harness.rs"]
 mod snapshot_harness;
 

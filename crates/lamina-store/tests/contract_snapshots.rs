@@ -5,6 +5,8 @@
 
 #[path = "support/fake_driver.rs"]
 mod fake_driver;
+#[path = "support/proxy.rs"]
+mod proxy;
 #[path = "support/snapshot_harness.rs"]
 mod snapshot_harness;
 
@@ -72,6 +74,16 @@ mod fake {
 
     fn harness() -> Result<StoreHarness, String> {
         StoreHarness::fake()
+    }
+
+    for_each_snapshot_case!(unprivileged);
+}
+
+mod remote {
+    use super::*;
+
+    fn harness() -> Result<StoreHarness, String> {
+        StoreHarness::remote()
     }
 
     for_each_snapshot_case!(unprivileged);

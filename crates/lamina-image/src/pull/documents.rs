@@ -16,6 +16,8 @@ use super::{Platforms, Pull, State};
 /// One manifest of what is pulled, with its config if it is an image's.
 #[derive(Debug)]
 pub(super) struct ImageDocuments {
+    /// The manifest's digest.
+    pub(super) digest: Digest,
     pub(super) manifest: Manifest,
     pub(super) config: Option<ImageConfig>,
     /// Whether its layers are wanted too.
@@ -81,7 +83,8 @@ impl<'a> Documents<'a> {
                     let children = [std::slice::from_ref(&manifest.config), layers].concat();
                     self.pull.progress.children(&descriptor, &children);
                     let config = self.config(&descriptor, &manifest, wanted).await?;
-                    images.push(ImageDocuments { manifest: *manifest, config, wanted });
+                    let digest = descriptor.digest.clone();
+                    images.push(ImageDocuments { digest, manifest: *manifest, config, wanted });
                 }
             }
         }

@@ -47,8 +47,12 @@ impl Layers<'_> {
         flights: &Flights,
     ) -> Result<Digest> {
         config.check_layers(&image.manifest)?;
-        let source = source_label(self.repository.reference());
-        let layers = unpack::layers(&image.manifest, config, &source);
+        let reference = self.repository.reference();
+        let source = source_label(reference);
+        let mut layers = unpack::layers(&image.manifest, config, &source);
+        if let Some(lazy) = store.lazy() {
+            unpack::annotate(&mut layers, lazy, &reference.to_string(), &image.digest);
+        }
         let Some(top) = layers.last().map(|layer| layer.chain_id.clone()) else {
             return Err(Error::failed_precondition(
                 "the image has no layers, so there is nothing to unpack",
@@ -59,10 +63,13 @@ impl Layers<'_> {
         }
         // Each layer's future ends when it is committed; the one above it waits for that.
         let mut below: Option<Gate> = None;
+        let (wanted, bytes_wanted) = Gate::new();
+        let lazy = store.lazy().map(|_| Wanted { open: Arc::new(wanted), gate: bytes_wanted });
         let mut bringing = Vec::with_capacity(layers.len());
         for layer in layers {
             let (open, gate) = Gate::new();
-            let bring = self.bring(layer, store, snapshotter, flights, below.replace(gate));
+            let order = Order { below: below.replace(gate), lazy: lazy.clone() };
+            let bring = self.bring(layer, store, snapshotter, flights, order);
             bringing.push(async move {
                 let brought = bring.await;
                 if brought.is_ok() {
@@ -82,7 +89,7 @@ impl Layers<'_> {
         store: &Arc<dyn LayerStore>,
         snapshotter: &str,
         flights: &Flights,
-        below: Option<Gate>,
+        order: Order,
     ) -> Result<()> {
         // The chain is one host's, so what one namespace brings another adopts.
         let key = format!("{snapshotter} {}", layer.chain_id);
@@ -97,7 +104,7 @@ impl Layers<'_> {
                 progress: Arc::clone(&self.progress),
                 slots: Arc::clone(&self.slots),
                 layer: layer.clone(),
-                below: below.clone(),
+                order: order.clone(),
             };
             let failed = |e: Error| e.context(format!("layer {}", layer.blob.digest));
             if flights.join(&key, job.run()).await.map_err(failed)? == Flown::Mine {
@@ -209,15 +216,18 @@ struct Job {
     progress: Arc<dyn Progress>,
     slots: Arc<Semaphore>,
     layer: Layer,
-    below: Option<Gate>,
+    order: Order,
 }
 
 impl Job {
     async fn run(self) -> Result<()> {
-        let one_pass = self.store.rebases() || self.layer.parent.is_none();
+        let one_pass = match &self.order.lazy {
+            Some(wanted) => self.order.may_ask(wanted).await?,
+            None => self.store.rebases() || self.layer.parent.is_none(),
+        };
         let how = if one_pass { Receive::Unpack } else { Receive::Blob };
         let received = self.receive(how).await?;
-        if let Some(below) = self.below.clone() {
+        if let Some(below) = self.order.below.clone() {
             if !below.is_open() {
                 self.progress.state(&self.layer.blob, State::Waiting);
             }
@@ -250,6 +260,9 @@ impl Job {
                 Received::ChainIsHere => return Ok(Got::Chain),
                 Received::Open(sink) => sink,
             };
+            if let Some(wanted) = &self.order.lazy {
+                wanted.open.send_replace(true);
+            }
             let from = sink.offset();
             self.progress.state(blob, State::Downloading { from });
             let bytes = from_offset(&self.repository, blob, &mut source, from).await?;
@@ -314,6 +327,36 @@ enum Got {
     Blob,
     /// All of it, committed.
     Chain,
+}
+
+/// What a layer waits for.
+#[derive(Clone, Debug)]
+struct Order {
+    /// The layer below.
+    below: Option<Gate>,
+    /// For a lazy snapshotter.
+    lazy: Option<Wanted>,
+}
+
+/// Opens when a lazy snapshotter had not some layer. It rarely has one above that, so the bytes of all
+/// others are fetched meanwhile.
+#[derive(Clone, Debug)]
+struct Wanted {
+    open: Arc<watch::Sender<bool>>,
+    gate: Gate,
+}
+
+impl Order {
+    /// Waits until the snapshotter can be asked for the layer, or its bytes are to be fetched first;
+    /// false in that case.
+    async fn may_ask(&self, wanted: &Wanted) -> Result<bool> {
+        let Some(below) = self.below.clone() else { return Ok(true) };
+        tokio::select! {
+            biased;
+            asked = below.wait() => asked.map(|()| true),
+            fetch = wanted.gate.clone().wait() => fetch.map(|()| false),
+        }
+    }
 }
 
 /// Opens when the layer below is committed.

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 use super::settings::{AS_HERE, GROUPS};
 use super::value::Field;
-use super::{Config, Proxy, names};
+use super::{Config, Proxy, ProxyKind, names};
 
 /// Read when no file is named; it need not be there.
 pub const DEFAULT_FILE: &str = "/etc/lamina/config.toml";
@@ -138,7 +138,9 @@ impl Config {
             let mut unknown = Vec::new();
             let proxy = Proxy::read(table, &mut unknown)
                 .map_err(|(key, wanted)| must(&["proxy_plugins", &name, key], &wanted))?;
-            warnings.push(idle(&path));
+            if proxy.kind != ProxyKind::Snapshotter {
+                warnings.push(idle(&path));
+            }
             warnings.extend(unknown.iter().map(|key| useless(&["proxy_plugins", &name, key])));
             self.proxies.insert(name, proxy);
         }

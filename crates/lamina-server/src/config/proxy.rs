@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use lamina_store::snapshot::Source;
+use lamina_store::snapshot::driver::Capabilities;
 use toml::{Table, Value};
 
 use super::value::{Field, Wanted};
@@ -51,6 +53,32 @@ impl ProxyKind {
 }
 
 impl Proxy {
+    /// Why the proxy `name` is not used, if it is not.
+    pub(crate) fn refused(&self, name: &str, built_in: &[Source]) -> Option<&'static str> {
+        match self.kind {
+            ProxyKind::Snapshotter if built_in.iter().any(|source| source.name == name) => {
+                Some("a built-in snapshotter has this name")
+            }
+            ProxyKind::Snapshotter => None,
+            _ => Some("proxies of this type are not supported"),
+        }
+    }
+
+    /// What it says it can do, as far as a snapshotter's caller has to know.
+    pub(crate) fn can(&self) -> Capabilities {
+        let says = |word: &str| self.capabilities.iter().any(|said| said == word);
+        Capabilities {
+            rebase: says("rebase"),
+            remap_ids: says("remap-ids"),
+            only_remap_ids: says("only-remap-ids"),
+        }
+    }
+
+    /// Whether pulls are to tell it which image a layer belongs to.
+    pub(crate) fn wants_annotations(&self) -> bool {
+        self.exports.get("enable_remote_snapshot_annotations").is_some_and(|word| word == "true")
+    }
+
     /// Reads one; keys that no proxy has are added to `unknown`.
     pub(super) fn read(
         mut table: Table,

@@ -3,12 +3,15 @@
 //! Types, ids and exports are containerd's, because clients look for them: dockerd and nerdctl list
 //! the snapshotters, BuildKit the platforms of the runtime, `ctr install` the path of `opt`.
 
+use std::collections::BTreeSet;
+
 use lamina_core::Platform;
 use lamina_core::introspection::InitError;
 use lamina_store::content::Sharing;
 use lamina_store::snapshot::State;
 
 use super::{Fault, Init, Loaded, Plugin, Site};
+use crate::config::Proxy;
 
 /// The type of snapshotters.
 pub const SNAPSHOTTER: &str = "io.containerd.snapshotter.v1";
@@ -147,6 +150,7 @@ pub(super) fn all(site: &Site) -> Vec<Plugin> {
     }));
     plugins.extend(behind(&[EVENT]));
     plugins.extend(snapshotters(site));
+    plugins.extend(proxies(site));
     plugins.push(plugin(METADATA, "bolt", &[CONTENT, EVENT, SNAPSHOTTER], |site| {
         let path = site.store.options().root.join("io.containerd.metadata.v1.sqlite/meta.db");
         let policy = match site.store.options().sharing {
@@ -209,12 +213,21 @@ fn served(site: &Site, name: &str) -> Result<(), Fault> {
 
 /// By name.
 fn snapshotters(site: &Site) -> Vec<Plugin> {
-    let ours = site.store.snapshotters().into_iter().map(|(name, state)| {
+    let states = site.store.snapshotters();
+    let taken: BTreeSet<String> = states.iter().map(|(name, _)| name.clone()).collect();
+    let ours = states.into_iter().map(|(name, state)| {
         let id = name.clone();
         plugin(SNAPSHOTTER, name, &[], move |site| {
-            let root = site.store.snapshotter_root(&id).display().to_string();
-            let about = Loaded { exports: exports([("root", root)]).exports, ..for_host() };
+            let about = match site.config.proxies.get(&id) {
+                Some(proxy) if is_proxy(&state) => proxied(proxy),
+                _ => {
+                    let root = site.store.snapshotter_root(&id).display().to_string();
+                    Loaded { exports: exports([("root", root)]).exports, ..for_host() }
+                }
+            };
             match &state {
+                // Whether it answers, each call finds out.
+                State::Ready(engine) if engine.remote().is_some() => Ok(about),
                 State::Ready(engine) => {
                     let words = engine.driver().capabilities().words();
                     let capabilities = words.into_iter().map(str::to_owned).collect();
@@ -228,7 +241,8 @@ fn snapshotters(site: &Site) -> Vec<Plugin> {
             }
         })
     });
-    let others = NOT_BUILT_IN.into_iter().map(|name| {
+    let absent = move |name: &&str| !taken.contains(*name);
+    let others = NOT_BUILT_IN.into_iter().filter(absent).map(|name| {
         plugin(SNAPSHOTTER, name, &[], |_| {
             Err(Fault::Skip { why: "it is not built in".to_owned(), about: for_host() })
         })
@@ -236,6 +250,34 @@ fn snapshotters(site: &Site) -> Vec<Plugin> {
     let mut all: Vec<Plugin> = ours.chain(others).collect();
     all.sort_by(|one, other| one.id.cmp(&other.id));
     all
+}
+
+/// Proxies that have no place: those of kinds that are not supported, and those whose name is taken.
+fn proxies(site: &Site) -> Vec<Plugin> {
+    let built_in = &site.store.options().snapshotters;
+    let refused = |(name, proxy): (&String, &Proxy)| {
+        let (why, about) = (proxy.refused(name, built_in)?.to_owned(), proxy.clone());
+        Some(plugin(proxy.kind.plugin_type(), name, &[], move |_| {
+            Err(Fault::Skip { why: why.clone(), about: proxied(&about) })
+        }))
+    };
+    site.config.proxies.iter().filter_map(refused).collect()
+}
+
+fn is_proxy(state: &State) -> bool {
+    matches!(state, State::Ready(engine) if engine.remote().is_some())
+}
+
+/// What a proxy is said to be.
+fn proxied(proxy: &Proxy) -> Loaded {
+    let mut exports = proxy.exports.clone();
+    exports.insert("address".to_owned(), proxy.address.display().to_string());
+    let platform = proxy.platform.as_deref().and_then(|text| Platform::parse(text).ok());
+    Loaded {
+        platforms: vec![platform.unwrap_or_else(Platform::host)],
+        capabilities: proxy.capabilities.clone(),
+        exports,
+    }
 }
 
 fn plugin(

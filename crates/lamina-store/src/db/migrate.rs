@@ -10,10 +10,10 @@ use super::backup;
 use super::error::failed;
 
 /// The version of `schema.sql`.
-pub const VERSION: i64 = 2;
+pub const VERSION: i64 = 3;
 
 /// `STEPS[i]` brings version `i + 1` to `i + 2`. A step never changes once released.
-const STEPS: &[&str] = &[include_str!("step_1_to_2.sql")];
+const STEPS: &[&str] = &[include_str!("step_1_to_2.sql"), include_str!("step_2_to_3.sql")];
 
 /// The whole schema at [`VERSION`].
 const SCHEMA: &str = include_str!("schema.sql");
@@ -146,7 +146,8 @@ mod tests {
         let conn = connect::writer(&file).unwrap();
         assert_eq!(inspect(&conn, &file).unwrap(), Found::New);
         bring_up(&conn, &file, Found::New).unwrap();
-        conn.execute_batch("DROP TABLE sandboxes; PRAGMA user_version = 1").unwrap();
+        let back = "DROP TABLE sandboxes; DROP TABLE remotes; PRAGMA user_version = 1";
+        conn.execute_batch(back).unwrap();
         (conn, file)
     }
 

@@ -36,6 +36,7 @@ mod migrate;
 pub(crate) mod names;
 pub(crate) mod namespaces;
 mod reader;
+pub(crate) mod remotes;
 pub(crate) mod sandboxes;
 pub(crate) mod snapshots;
 mod tx;

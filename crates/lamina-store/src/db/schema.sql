@@ -76,6 +76,19 @@ CREATE UNIQUE INDEX snapshots_by_chain ON snapshots (snapshotter, chain_id)
 CREATE INDEX snapshots_by_parent ON snapshots (snapshotter, parent) WHERE parent IS NOT NULL;
 CREATE INDEX snapshots_dead ON snapshots (snapshotter, id) WHERE state = 'dead';
 
+-- What a proxy calls a snapshot of ours. The row is there before the proxy is asked to make anything:
+-- with a dead snapshot it is a call that was begun, and what it may have made is removed.
+CREATE TABLE remotes (
+  snapshotter TEXT NOT NULL,
+  id          INTEGER NOT NULL,
+  namespace   TEXT NOT NULL,    -- in whose name the proxy is asked
+  key         TEXT NOT NULL,    -- '<namespace>/<number>/<key>', or a name of the proxy's own
+  committing  TEXT,             -- the key it has after a commit that was begun
+  PRIMARY KEY (snapshotter, id),
+  FOREIGN KEY (snapshotter, id) REFERENCES snapshots (snapshotter, id) ON DELETE CASCADE
+) WITHOUT ROWID, STRICT;
+CREATE UNIQUE INDEX remotes_by_key ON remotes (snapshotter, key);
+
 -- What clients see: keys and names, one flat space per namespace and snapshotter.
 CREATE TABLE names (
   namespace   TEXT NOT NULL,

@@ -180,6 +180,15 @@ impl Tx<'_> {
         .map(drop)
     }
 
+    /// Turns a dead row live: a proxy made the snapshot, or has it still.
+    pub(crate) fn revive_snapshot(&mut self, snapshotter: &str, id: SnapshotId) -> Result<()> {
+        self.run(
+            "UPDATE snapshots SET state = 'live' WHERE snapshotter = ?1 AND id = ?2",
+            params![snapshotter, number(id)],
+        )
+        .map(drop)
+    }
+
     /// Drops the row of a dead snapshot whose files are gone.
     pub(crate) fn forget_snapshot(&mut self, snapshotter: &str, id: SnapshotId) -> Result<()> {
         self.run(

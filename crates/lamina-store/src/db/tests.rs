@@ -8,7 +8,7 @@ use std::sync::{Arc, Barrier, Mutex};
 
 use lamina_core::{Envelope, Error, Event, EventSink, Kind, Namespace, Result};
 
-use super::{Db, Options};
+use super::{Db, Options, SCHEMA_VERSION};
 use crate::Durability;
 use crate::fault::{Faults, Steps};
 
@@ -415,7 +415,8 @@ fn a_newer_version_is_refused_and_left_as_it_is() {
     let error = Db::open(dir.path(), Options::new(Durability::Full)).unwrap_err();
     assert_eq!(error.kind(), Kind::FailedPrecondition);
     let text = error.to_string();
-    for part in ["meta.db", "version 7", "up to 2"] {
+    let known = format!("up to {SCHEMA_VERSION}");
+    for part in ["meta.db", "version 7", &known] {
         assert!(text.contains(part), "{text}");
     }
     assert_eq!(fs::read(&file).unwrap(), before);

@@ -48,6 +48,10 @@ impl Engine {
         if let Some(parent) = &parent {
             snapshot.parents = self.stack(parent.id)?;
         }
+        if let Some(remote) = &self.remote {
+            self.commit_remote(remote, scope, &commit, &snapshot)?;
+            return self.name_committed(scope, &commit, &snapshot, Usage::default());
+        }
         let usage = self.driver.seal(&snapshot)?;
         steps.reach("commit.sealed")?;
         if commit.durability == Durability::Full {
@@ -167,6 +171,7 @@ impl Engine {
             }
             row.chain_id = verified_chain(tx, &snapshotter, &row)?;
             tx.update_snapshot(&snapshotter, &row)?;
+            tx.end_remote_commit(&snapshotter, id)?;
             tx.delete_name(space, &snapshotter, &commit.key)?;
             let now = tx.now();
             tx.insert_name(

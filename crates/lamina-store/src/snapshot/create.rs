@@ -11,6 +11,21 @@ use crate::db::names::NameRow;
 use crate::db::snapshots::SnapshotRow;
 use crate::durability::Durability;
 
+/// The row of a snapshot that was just made.
+pub(super) fn fresh_row(id: SnapshotId, kind: Kind, parent: Option<SnapshotId>) -> SnapshotRow {
+    SnapshotRow {
+        id,
+        kind,
+        parent,
+        diff_id: None,
+        blob: None,
+        chain_id: None,
+        usage: Usage::default(),
+        live: true,
+        settled: true,
+    }
+}
+
 /// What is to be made.
 #[derive(Clone, Debug)]
 pub(super) struct New {
@@ -43,6 +58,12 @@ impl Engine {
         };
         // Tells fsck that files without a row are on their way to one.
         let making = self.pins.pin(snapshot.id);
+        if let Some(remote) = &self.remote {
+            let made = self.create_remote(remote, scope, &new, &snapshot);
+            drop(making);
+            // What was begun and came to nothing is undone.
+            return made.inspect_err(|_| self.kick());
+        }
         self.build(&snapshot, new.durability)?;
         let named = self.name_created(scope, &new, &snapshot);
         drop(making);
@@ -156,10 +177,11 @@ impl Engine {
     }
 
     /// Writes the rows of a snapshot whose files are in place.
-    fn name_created(&self, scope: &Scope, new: &New, snapshot: &Snapshot) -> Result<()> {
+    pub(super) fn name_created(&self, scope: &Scope, new: &New, snapshot: &Snapshot) -> Result<()> {
         let (scope, new, resource) = (scope.clone(), new.clone(), self.resource());
         let snapshotter = self.name.clone();
         let (id, parent) = (snapshot.id, snapshot.parents.first().copied());
+        let begun = self.remote.is_some();
         let taken = self.db.write(move |tx| {
             // Others made it meanwhile: by a commit under its name, or by adoption.
             for name in new.labels.get(labels::SNAPSHOT_REF).into_iter().chain([&new.key]) {
@@ -174,20 +196,10 @@ impl Engine {
                     return Err(Error::not_found(format!("parent snapshot {:?}", new.parent)));
                 }
             }
-            tx.insert_snapshot(
-                &snapshotter,
-                &SnapshotRow {
-                    id,
-                    kind: new.kind,
-                    parent,
-                    diff_id: None,
-                    blob: None,
-                    chain_id: None,
-                    usage: Usage::default(),
-                    live: true,
-                    settled: true,
-                },
-            )?;
+            match begun {
+                true => tx.revive_snapshot(&snapshotter, id)?,
+                false => tx.insert_snapshot(&snapshotter, &fresh_row(id, new.kind, parent))?,
+            }
             let now = tx.now();
             tx.insert_name(
                 &scope.namespace,

@@ -23,6 +23,7 @@ use super::handle::Handle;
 use super::ids::Ids;
 use super::locks::{KeyLocks, Pins};
 use super::reaper::{Reaped, Reaper};
+use super::remote::Remote;
 use crate::db::names::NameRow;
 use crate::db::{Db, Read};
 use crate::durability::Durability;
@@ -46,6 +47,8 @@ pub struct Options {
 pub struct Engine {
     pub(super) name: Arc<str>,
     pub(super) driver: Arc<dyn Driver>,
+    /// The driver once more, when it is a proxy.
+    pub(super) remote: Option<Arc<Remote>>,
     pub(super) db: Db,
     pub(super) options: Options,
     pub(super) ids: Ids,
@@ -69,9 +72,35 @@ impl Engine {
         pins: Pins,
         options: Options,
     ) -> Result<Arc<Engine>> {
+        Engine::open_any(name, driver, None, db, pins, options)
+    }
+
+    /// [`open`](Self::open) for a proxy, which is not asked anything yet.
+    pub(crate) fn open_remote(
+        remote: Arc<Remote>,
+        db: Db,
+        pins: Pins,
+        options: Options,
+    ) -> Result<Arc<Engine>> {
+        let driver: Arc<dyn Driver> = remote.clone();
+        Engine::open_any(remote.name(), driver, Some(Arc::clone(&remote)), db, pins, options)
+    }
+
+    fn open_any(
+        name: &str,
+        driver: Arc<dyn Driver>,
+        remote: Option<Arc<Remote>>,
+        db: Db,
+        pins: Pins,
+        options: Options,
+    ) -> Result<Arc<Engine>> {
         recover(name, &*driver, &db)?;
-        let reaper = Reaper::start(name, Arc::clone(&driver), db.clone(), options.steps.clone())?;
+        // Dead rows of a proxy may be calls that have begun, which are pinned.
+        let making = remote.is_some().then(|| pins.clone());
+        let steps = options.steps.clone();
+        let reaper = Reaper::start(name, Arc::clone(&driver), making, db.clone(), steps)?;
         let engine = Engine {
+            remote,
             name: name.into(),
             barrier: Barrier::new(Arc::clone(&driver)),
             driver,
@@ -97,6 +126,17 @@ impl Engine {
         &self.driver
     }
 
+    /// The proxy behind it, if it is one.
+    pub fn remote(&self) -> Option<&Remote> {
+        self.remote.as_deref()
+    }
+
+    /// Whether our own apply can lay a layer down before the one below it is committed. A proxy that
+    /// can rebase says nothing of how deletions are to be written.
+    pub(crate) fn stages_apart(&self) -> bool {
+        self.remote.is_none() && self.driver.capabilities().rebase
+    }
+
     /// How often its back end was made to flush, each time for all who waited.
     pub fn flushes(&self) -> u64 {
         self.barrier.flushes()
@@ -110,9 +150,12 @@ impl Engine {
     /// Tries the files of every dead row once, and empties the trash.
     ///
     /// # Errors
-    /// Those of the database. A driver's refusal is counted in the answer, and tried again later.
+    /// Those of the database, and a proxy's that cannot clean up. A driver's refusal is counted in the
+    /// answer, and tried again later.
     pub fn reap(&self) -> Result<Reaped> {
-        self.reaper.pass()
+        let reaped = self.reaper.pass()?;
+        self.remote.as_ref().map_or(Ok(()), |remote| remote.clean_up())?;
+        Ok(reaped)
     }
 
     /// Lets the reaper know that rows turned dead.

@@ -2,7 +2,8 @@
 //!
 //! `engine` owns the rows and their order against files; `create`, `commit`, `remove`, `share` and
 //! `query` are its verbs, one file each; `locks`, `barrier`, `ids` and `reaper` its parts. `driver`
-//! is the seam to the back ends, which know nothing of names.
+//! is the seam to the back ends, which know nothing of names. `remote` is the one that is a
+//! snapshotter itself, in another process.
 
 mod barrier;
 mod commit;
@@ -16,6 +17,7 @@ mod locks;
 mod query;
 mod reaper;
 pub(crate) mod registry;
+pub mod remote;
 mod remove;
 mod share;
 

@@ -17,7 +17,11 @@ impl Engine {
     }
 
     pub(super) fn stat(&self, scope: &Scope, key: &str) -> Result<Info> {
-        self.named(scope, key).map(|row| self.shown(row))
+        let row = self.named(scope, key)?;
+        if let Some(remote) = &self.remote {
+            remote.look_for(row.id, key)?;
+        }
+        Ok(self.shown(row))
     }
 
     pub(super) fn update(&self, scope: &Scope, info: &Info, paths: &[String]) -> Result<Info> {
@@ -25,6 +29,12 @@ impl Engine {
             return Err(Error::invalid_argument("a snapshot key must not be empty"));
         }
         let _held = self.keys.hold(&scope.namespace, &[&info.name]);
+        if let Some(remote) = &self.remote {
+            let row = self.named(scope, &info.name)?;
+            let mut labels = row.labels.clone();
+            labels::apply_update(&mut labels, &info.labels, paths, |_| false)?;
+            remote.relabel(row.id, &labels::inherited(&row.labels), labels::inherited(&labels))?;
+        }
         let (scope, info, paths) = (scope.clone(), info.clone(), paths.to_vec());
         let snapshotter = self.name.clone();
         let row = self.db.write(move |tx| {
@@ -75,7 +85,7 @@ impl Engine {
                 let snapshot = self.describe(r, &row)?;
                 Ok((row, stored, snapshot))
             })?;
-            if row.kind != Kind::Active {
+            if row.kind != Kind::Active && self.remote.is_none() {
                 return Ok(stored);
             }
             let measured = self.driver.usage(&snapshot, cancelled);

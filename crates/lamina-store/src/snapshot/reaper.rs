@@ -4,14 +4,14 @@
 //! less often, and after a restart. Children go before their parents: some back ends need that.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use lamina_core::{Error, Result};
+use lamina_core::{Error, Kind, Result};
 
 use super::driver::{Driver, Removed, SnapshotId};
-use super::locks::lock;
+use super::locks::{Pins, lock};
 use crate::db::Db;
 use crate::fault::Steps;
 
@@ -35,6 +35,8 @@ pub(crate) struct Reaper {
 struct Work {
     snapshotter: String,
     driver: Arc<dyn Driver>,
+    /// What is pinned is being made, although its row is dead.
+    making: Option<Pins>,
     db: Db,
     steps: Steps,
     /// One pass at a time: two would hand the same snapshot to the driver twice.
@@ -56,10 +58,17 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 
 impl Reaper {
     /// Starts the thread; it sleeps until [`kick`](Self::kick).
-    pub(crate) fn start(name: &str, driver: Arc<dyn Driver>, db: Db, steps: Steps) -> Result<Self> {
+    pub(crate) fn start(
+        name: &str,
+        driver: Arc<dyn Driver>,
+        making: Option<Pins>,
+        db: Db,
+        steps: Steps,
+    ) -> Result<Self> {
         let work = Arc::new(Work {
             snapshotter: name.to_owned(),
             driver,
+            making,
             db,
             steps,
             passing: Mutex::default(),
@@ -85,6 +94,11 @@ impl Reaper {
     /// Tries every dead row once, now, on this thread.
     pub(crate) fn pass(&self) -> Result<Reaped> {
         self.work.pass()
+    }
+
+    /// Keeps everything from being removed until the guard is dropped; waits for a pass to end.
+    pub(crate) fn hold(&self) -> MutexGuard<'_, ()> {
+        lock(&self.work.passing)
     }
 
     /// Ends the thread after the pass it is in.
@@ -158,6 +172,7 @@ impl Work {
 
     fn sweep(&self, tried: &mut BTreeSet<SnapshotId>, reaped: &mut Reaped) -> Result<()> {
         let mut after = SnapshotId(0);
+        let mut away: Option<String> = None;
         loop {
             let page = self.db.read(|r| r.removable(&self.snapshotter, after, PAGE))?;
             let Some(last) = page.last() else { return Ok(()) };
@@ -165,12 +180,23 @@ impl Work {
             self.steps.reach("reap.files")?;
             let mut gone = Vec::new();
             for id in page.into_iter().filter(|id| tried.insert(*id)) {
+                if self.is_made(id)? {
+                    reaped.busy.push((id, "it is being made".to_owned()));
+                    continue;
+                }
+                if let Some(why) = &away {
+                    reaped.busy.push((id, why.clone()));
+                    continue;
+                }
                 match self.driver.remove(id) {
                     Ok(Removed::Gone) => gone.push(id),
                     Ok(Removed::Busy) => reaped.busy.push((id, "in use".to_owned())),
                     Err(error) => {
                         tracing::warn!(snapshotter = %self.snapshotter, %id, error = %error.chain(),
                             "cannot remove the files of a snapshot; it is tried again");
+                        // A proxy that does not answer is not asked again for each snapshot.
+                        let unavailable = error.kind() == Kind::Unavailable;
+                        away = unavailable.then(|| error.chain());
                         reaped.busy.push((id, error.chain()));
                     }
                 }
@@ -184,5 +210,16 @@ impl Work {
                 .write(move |tx| gone.iter().try_for_each(|id| tx.forget_snapshot(&name, *id)))?;
             self.steps.reach("reap.row")?;
         }
+    }
+
+    /// Whether a dead row is one that a call is about to bring to life, or has just now.
+    fn is_made(&self, id: SnapshotId) -> Result<bool> {
+        let Some(making) = &self.making else { return Ok(false) };
+        if making.is_pinned(id) {
+            return Ok(true);
+        }
+        // Looked at once it is not pinned any more: now the row says what came of it.
+        let row = self.db.read(|r| r.snapshot(&self.snapshotter, id))?;
+        Ok(row.is_none_or(|row| row.live))
     }
 }

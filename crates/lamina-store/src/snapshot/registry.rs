@@ -10,6 +10,7 @@ use lamina_core::{Error, Kind, Result};
 use super::driver::{Driver, OpenError, SnapshotId};
 use super::engine::{Engine, Options};
 use super::locks::{Pins, lock};
+use super::remote::{Remote, RemoteSource};
 use crate::db::Db;
 
 /// Opens one back end below its root directory.
@@ -53,15 +54,23 @@ pub(crate) struct Engines {
     options: Options,
     root: PathBuf,
     sources: Vec<Source>,
+    remotes: Vec<RemoteSource>,
     /// Pins outlive the question whether an engine is open: the collector asks for them by name.
     pins: BTreeMap<String, Pins>,
     opened: Mutex<BTreeMap<String, State>>,
 }
 
 impl Engines {
-    pub(crate) fn new(db: Db, options: Options, root: PathBuf, sources: Vec<Source>) -> Self {
-        let pins = sources.iter().map(|s| (s.name.clone(), Pins::default())).collect();
-        Engines { db, options, root, sources, pins, opened: Mutex::default() }
+    pub(crate) fn new(
+        db: Db,
+        options: Options,
+        root: PathBuf,
+        sources: Vec<Source>,
+        remotes: Vec<RemoteSource>,
+    ) -> Self {
+        let names = sources.iter().map(|s| &s.name).chain(remotes.iter().map(|r| &r.name));
+        let pins = names.map(|name| (name.clone(), Pins::default())).collect();
+        Engines { db, options, root, sources, remotes, pins, opened: Mutex::default() }
     }
 
     /// The snapshotter `name`, opened if it is not.
@@ -91,10 +100,9 @@ impl Engines {
 
     /// Every snapshotter with what became of it, opened if it is not.
     pub(crate) fn states(&self) -> Vec<(String, State)> {
-        self.sources
-            .iter()
-            .filter_map(|source| Some((source.name.clone(), self.state(&source.name)?)))
-            .collect()
+        let names = self.sources.iter().map(|source| &source.name);
+        let names = names.chain(self.remotes.iter().map(|remote| &remote.name));
+        names.filter_map(|name| Some((name.clone(), self.state(name)?))).collect()
     }
 
     /// Where a snapshotter keeps its files.
@@ -132,12 +140,18 @@ impl Engines {
 
     /// Opening is done under the lock: it recovers, and must not be done twice side by side.
     fn state(&self, name: &str) -> Option<State> {
-        let source = self.sources.iter().find(|source| source.name == name)?;
+        // A proxy does not take the place of what is built in.
+        let source = self.sources.iter().find(|source| source.name == name);
+        let remote = self.remotes.iter().find(|remote| remote.name == name);
         let mut opened = lock(&self.opened);
         if let Some(state) = opened.get(name) {
             return Some(state.clone());
         }
-        let state = self.open(source);
+        let state = match (source, remote) {
+            (Some(source), _) => self.open(source),
+            (None, Some(remote)) => self.open_remote(remote),
+            (None, None) => return None,
+        };
         if let State::Failed(_, why) = &state {
             tracing::warn!(snapshotter = %name, why, "snapshotter does not work");
         }
@@ -146,6 +160,13 @@ impl Engines {
             opened.insert(name.to_owned(), state.clone());
         }
         Some(state)
+    }
+
+    fn open_remote(&self, source: &RemoteSource) -> State {
+        let remote = Arc::new(Remote::new(source.clone(), self.db.clone()));
+        let (pins, options) = (self.pins(&source.name), self.options.clone());
+        Engine::open_remote(remote, self.db.clone(), pins, options)
+            .map_or_else(|error| State::Failed(error.kind(), error.chain()), State::Ready)
     }
 
     fn open(&self, source: &Source) -> State {

@@ -15,7 +15,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use lamina_core::content::{CommitOptions, Info, WriteOptions};
-use lamina_core::layer::{Layer, LayerStore, Receive, Received, StagedLayer};
+use lamina_core::layer::{Layer, LayerStore, Lazy, Receive, Received, StagedLayer};
 use lamina_core::{Digest, Labels, Result};
 
 use crate::blocking;
@@ -48,6 +48,14 @@ impl Layers {
     }
 
     fn open(&self, layer: &Layer, how: Receive) -> Result<Received> {
+        // A proxy that has the layer says so when it is to prepare one, and no byte is wanted.
+        let mut asked = None;
+        if how == Receive::Unpack && self.snapshots.engine().remote().is_some() {
+            match Staging::prepare(self, layer)? {
+                None => return Ok(Received::ChainIsHere),
+                staging => asked = staging,
+            }
+        }
         let reference = format!("layer-{}", layer.blob.digest);
         let options =
             WriteOptions { expected: Some(layer.blob.digest.clone()), total: layer.blob.size };
@@ -69,7 +77,10 @@ impl Layers {
         }
         // The bytes before the offset were not unpacked; the whole is staged from the blob then.
         let staging = match how {
-            Receive::Unpack if writer.offset() == 0 => Some(Staging::prepare(self, layer)?),
+            Receive::Unpack if writer.offset() == 0 => Some(match asked {
+                None => Staging::prepare(self, layer)?,
+                staging => staging,
+            }),
             _ => None,
         };
         match staging {
@@ -103,7 +114,12 @@ impl fmt::Debug for Layers {
 #[async_trait]
 impl LayerStore for Layers {
     fn rebases(&self) -> bool {
-        self.snapshots.engine().driver().capabilities().rebase
+        self.snapshots.engine().stages_apart()
+    }
+
+    fn lazy(&self) -> Option<Lazy> {
+        let remote = self.snapshots.engine().remote()?;
+        Some(Lazy { annotations: remote.wants_annotations() })
     }
 
     async fn find(&self, chain_id: &Digest) -> Result<bool> {

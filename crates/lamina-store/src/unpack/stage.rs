@@ -43,7 +43,7 @@ impl Staging {
     /// Prepares the active; `None` when the chain was committed meanwhile.
     pub(super) fn prepare(layers: &Layers, layer: &Layer) -> Result<Option<Staging>> {
         let snapshots = layers.snapshots.clone();
-        let rebased = snapshots.engine().driver().capabilities().rebase && layer.parent.is_some();
+        let rebased = snapshots.engine().stages_apart() && layer.parent.is_some();
         let parent = match &layer.parent {
             Some(parent) if !rebased => parent.as_str(),
             _ => "",

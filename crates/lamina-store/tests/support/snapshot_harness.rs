@@ -15,6 +15,7 @@ use lamina_testkit::suite::snapshots::{Facts, Harness, State};
 use tempfile::TempDir;
 
 use crate::fake_driver::{Behaviour, FakeDriver, MOUNT_TYPE};
+use crate::proxy::{self, Proxy};
 
 /// A fresh store, whose one snapshotter is under test.
 pub(crate) struct StoreHarness {
@@ -22,6 +23,8 @@ pub(crate) struct StoreHarness {
     name: &'static str,
     facts: Facts,
     mount_points: AtomicU32,
+    /// Dropped after the store, whose threads wait for what it runs.
+    behind: Option<(Proxy, tokio::runtime::Runtime, TempDir)>,
     // Dropped in this order: mounts first, the file system last.
     mounted: Mounted,
     _dir: Option<TempDir>,
@@ -76,6 +79,24 @@ impl StoreHarness {
         Ok(Self::open("fake", facts, vec![source], None))
     }
 
+    /// With a proxy, behind which is another store with the fake.
+    pub(crate) fn remote() -> Result<Self, String> {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let mut behind = Options::new(dir.path().join("root"), dir.path().join("state"));
+        behind.snapshotters = vec![fake_source(Behaviour::default())];
+        let proxy = Proxy::open(behind, "fake").map_err(|error| error.chain())?;
+        let facts = Facts { mounts: false, usage_includes_parent: true, layers: 24, ..PLAIN };
+        let mut harness = Self::open(proxy::NAME, facts, Vec::new(), None);
+        let mut options = harness.store.options().clone();
+        harness.store.close().map_err(|error| error.chain())?;
+        options.root = options.root.join("again");
+        options.remotes = vec![proxy.source(runtime.handle())];
+        harness.store = Store::open(options).map_err(|error| error.chain())?;
+        harness.behind = Some((proxy, runtime, dir));
+        Ok(harness)
+    }
+
     fn privileged(
         name: &'static str,
         facts: Facts,
@@ -112,6 +133,7 @@ impl StoreHarness {
             name,
             facts,
             mount_points: AtomicU32::new(0),
+            behind: None,
             mounted: Mounted(top.join("mnt")),
             _dir: dir,
             _disk: disk,
