@@ -43,7 +43,9 @@ impl Executable {
 
     /// The command without arguments, in the environment that cargo gives its tests.
     fn bare(&self) -> Command {
-        let mut command = Command::new(&self.path);
+        // A run in the background ignores signals, and tests hand that on to the programs they signal.
+        let mut command = Command::new("env");
+        command.arg("--default-signal=HUP,INT,TERM").arg(&self.path);
         command.current_dir(&self.folder);
         command.env("CARGO_MANIFEST_DIR", &self.folder).env("CARGO_PKG_NAME", &self.package);
         command.envs(self.programs.iter().map(|(name, path)| (name, path)));
