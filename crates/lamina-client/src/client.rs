@@ -19,7 +19,7 @@ use tonic::transport::Endpoint;
 use crate::content::{Closing, Content};
 use crate::link::Link;
 
-/// How long a daemon may take to accept a connection.
+/// How long a daemon may take to accept a connection, and then to answer on it for the first time.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// Large messages without waiting for a window to open.
@@ -47,7 +47,8 @@ impl Client {
     ///
     /// # Errors
     /// All name the socket. NotFound when there is none, Unavailable when nobody listens on it,
-    /// PermissionDenied when the caller may not use it, InvalidArgument for a path that no socket has.
+    /// PermissionDenied when the caller may not use it, InvalidArgument for a path that no socket has,
+    /// DeadlineExceeded when whoever listens does not answer within 10 seconds.
     pub async fn connect(path: impl AsRef<Path>) -> Result<Client> {
         let path = path.as_ref();
         let endpoint = endpoint(path)?;
@@ -58,7 +59,9 @@ impl Client {
             let message = format!("connect to the daemon at {}", path.display());
             Error::unavailable(message).with_source(error)
         })?;
-        Ok(Client { link: Link::new(channel, path), closing: Closing::default() })
+        let client = Client { link: Link::new(channel, path), closing: Closing::default() };
+        client.answers().await?;
+        Ok(client)
     }
 
     /// [`connect`](Self::connect), once the first call is made: whether somebody listens is that call's
@@ -70,6 +73,17 @@ impl Client {
         let path = path.as_ref();
         let channel = endpoint(path)?.connect_lazy();
         Ok(Client { link: Link::new(channel, path), closing: Closing::default() })
+    }
+
+    /// Asks something small. The kernel accepts connections for a process that hangs, and later calls
+    /// may take as long as they need, so this is when silence is noticed.
+    async fn answers(&self) -> Result<()> {
+        let asked = tokio::time::timeout(CONNECT, self.health()).await;
+        // Any answer counts: what does not serve says why to the call that needs it.
+        asked.map(drop).map_err(|_| {
+            let seconds = CONNECT.as_secs();
+            self.link.silent(&format!("accepts connections but gave no answer in {seconds} s"))
+        })
     }
 
     /// What the daemon says it is.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lamina_api::status::from_status;
-use lamina_core::{Error, Result, Scope};
+use lamina_core::{Error, Kind, Result, Scope};
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
@@ -90,6 +90,12 @@ impl Link {
     /// The connection broke, or nobody listens any more.
     pub(crate) fn gone(&self, why: &str) -> Error {
         Error::unavailable(format!("the daemon at {}: {why}", self.socket.display()))
+    }
+
+    /// The connection is there, and nothing comes over it.
+    pub(crate) fn silent(&self, how: &str) -> Error {
+        let message = format!("the daemon at {} {how}", self.socket.display());
+        Error::new(Kind::DeadlineExceeded, message)
     }
 
     /// What came, if it is in the form that the API promises.

@@ -33,6 +33,16 @@ async fn what_cannot_be_connected_to_is_named() {
     refused(&dir.path().join("x".repeat(200)), Kind::InvalidArgument).await;
 }
 
+#[tokio::test]
+async fn who_accepts_and_never_answers_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("silent.sock");
+    // The kernel accepts for it.
+    let _silent = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let connecting = refused(&path, Kind::DeadlineExceeded);
+    tokio::time::timeout(std::time::Duration::from_secs(60), connecting).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_connects_again_to_a_daemon_that_was_restarted() {
     let dir = tempfile::tempdir().unwrap();

@@ -94,7 +94,7 @@ pub struct NewImages {
     pub name: String,
     /// Labels of the records.
     pub labels: Labels,
-    /// The platforms to get; none for the host's.
+    /// The platforms to get; none for all there are.
     pub platforms: Vec<Platform>,
     /// Get the manifests and configs of all platforms, though the layers of `platforms` only.
     pub all_metadata: bool,

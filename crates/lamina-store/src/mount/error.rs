@@ -13,9 +13,11 @@ pub(super) fn failed(error: SysError, what: impl Into<String>) -> Error {
         Outcome::Busy | Outcome::WouldBlock => Kind::Unavailable,
         Outcome::PermissionDenied => Kind::PermissionDenied,
         Outcome::NoSpace | Outcome::OutOfResources => Kind::ResourceExhausted,
-        Outcome::InvalidArgument | Outcome::NotADirectory | Outcome::TooLarge => {
-            Kind::InvalidArgument
-        }
+        Outcome::InvalidArgument
+        | Outcome::NotADirectory
+        | Outcome::TooLarge
+        | Outcome::NameTooLong
+        | Outcome::SymlinkLoop => Kind::InvalidArgument,
         Outcome::NoDevice | Outcome::NotSupported | Outcome::NotABlockDevice => {
             Kind::FailedPrecondition
         }

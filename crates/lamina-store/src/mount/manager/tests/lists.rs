@@ -172,6 +172,9 @@ fn privileged_a_mount_that_fails_takes_the_others_along() {
     let broken = [tmpfs(), Mount::new("tmpfs", "tmpfs", ["no_such_option"])];
     let error = manager.activate(&scope(), "a", &broken, &temporary()).unwrap_err();
     assert_eq!(error.kind(), Kind::InvalidArgument, "{}", error.chain());
+    let long = Mount { target: "x".repeat(10_000), ..tmpfs() };
+    let error = manager.activate(&scope(), "a", &[tmpfs(), long], &temporary()).unwrap_err();
+    assert_eq!(error.kind(), Kind::InvalidArgument, "{}", error.chain());
     let template = [tmpfs(), Mount::new("format/bind", "{{ mount 1 }}", ["bind"])];
     let options = ActivateOptions::default();
     let error = manager.activate(&scope(), "a", &template, &options).unwrap_err();
