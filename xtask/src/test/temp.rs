@@ -16,7 +16,7 @@ const PLACES: &[&str] = &["/tmp", "/var/tmp"];
 /// too small for images.
 const UNFIT: &[&str] = &["overlayfs", "tmpfs", "ramfs", "aufs", "fuseblk", "nfs"];
 
-/// Makes `/tmp/lamina-test-<pid>`.
+/// Makes `/tmp/lt<pid>`: short, as a shim's socket lies deep in it and a socket's path has 107 bytes.
 pub(crate) fn create() -> Result<PathBuf> {
     let mut place = PLACES[0];
     let mut fit = false;
@@ -30,7 +30,7 @@ pub(crate) fn create() -> Result<PathBuf> {
     if !fit {
         println!("{} are on no real disk; tests that need one will skip", PLACES.join(" and "));
     }
-    let path = Path::new(place).join(format!("lamina-test-{}", std::process::id()));
+    let path = Path::new(place).join(format!("lt{}", std::process::id()));
     fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
     Ok(path)
 }
