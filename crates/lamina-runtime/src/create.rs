@@ -33,7 +33,7 @@ pub(crate) async fn create(
     if request.checkpoint.is_some() {
         return Err(Error::unimplemented("a task that goes on from a checkpoint"));
     }
-    let containers = inner.host.containers(&Scope::new(namespace.clone()));
+    let containers = inner.host()?.containers(&Scope::new(namespace.clone()));
     let container = containers.get(&request.container).await?;
     let bundle = Bundle::of(&inner.config, &namespace, &container.id);
     let reserved = inner.reserve(&(namespace, container.id.clone()))?;
@@ -140,7 +140,7 @@ impl Draft<'_> {
             return Ok(Vec::new());
         }
         let id = self.bundle.id();
-        let mounts = self.inner.host.mounts(&Scope::new(self.bundle.namespace().clone()));
+        let mounts = self.inner.host()?.mounts(&Scope::new(self.bundle.namespace().clone()));
         let labels = Labels::from([(CONTAINER.to_owned(), id.to_owned())]);
         let options = ActivateOptions { labels, ..Default::default() };
         match mounts.activate(id, rootfs, options).await {

@@ -75,7 +75,8 @@ async fn remove_socket(bundle: &Bundle) {
 pub(crate) async fn remove(inner: &Inner, bundle: &Bundle) -> Result<()> {
     let owned = bundle.clone();
     let removed = blocking(move || owned.remove()).await;
-    let mounts = inner.host.mounts(&Scope::new(bundle.namespace().clone()));
+    let Some(host) = &inner.host else { return removed };
+    let mounts = host.mounts(&Scope::new(bundle.namespace().clone()));
     let deactivated = match mounts.deactivate(bundle.id()).await {
         Err(error) if !matches!(error.kind(), Kind::NotFound | Kind::Unimplemented) => Err(error),
         _ => Ok(()),

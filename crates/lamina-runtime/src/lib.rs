@@ -14,6 +14,7 @@ mod create;
 mod exits;
 mod log;
 mod reload;
+pub mod runc;
 mod runtime;
 mod shim;
 pub mod spec;

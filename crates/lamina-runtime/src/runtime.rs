@@ -82,7 +82,8 @@ pub struct Runtime {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) config: Config,
-    pub(crate) host: Arc<dyn Host>,
+    /// None where tasks are only reached.
+    pub(crate) host: Option<Arc<dyn Host>>,
     pub(crate) events: Arc<dyn EventSink>,
     tasks: Mutex<BTreeMap<Key, Slot>>,
     /// Everything that runs on its own; `close` joins it.
@@ -104,9 +105,22 @@ impl Runtime {
     ///
     /// # Errors
     /// Internal when the state or root directory cannot be made.
-    pub fn new(
+    pub fn new(config: Config, host: Arc<dyn Host>, events: Arc<dyn EventSink>) -> Result<Runtime> {
+        Runtime::on(config, Some(host), events)
+    }
+
+    /// A runtime for who does not hold the host's lock: it reaches tasks and makes none. Mounts of a
+    /// task stay active, for who removes its container.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn without_host(config: Config, events: Arc<dyn EventSink>) -> Result<Runtime> {
+        Runtime::on(config, None, events)
+    }
+
+    fn on(
         mut config: Config,
-        host: Arc<dyn Host>,
+        host: Option<Arc<dyn Host>>,
         events: Arc<dyn EventSink>,
     ) -> Result<Runtime> {
         for place in [&mut config.root, &mut config.state] {
@@ -142,6 +156,13 @@ impl Runtime {
 }
 
 impl Inner {
+    /// # Errors
+    /// FailedPrecondition for [`Runtime::without_host`].
+    pub(crate) fn host(&self) -> Result<&Arc<dyn Host>> {
+        let none = || Error::failed_precondition("a runtime without a host makes no tasks");
+        self.host.as_ref().ok_or_else(none)
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Slot>> {
         // Nothing panics while it holds the lock, and a map is never half changed.
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)

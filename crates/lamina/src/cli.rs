@@ -20,9 +20,9 @@ use lamina_core::{Error, Result};
 
 pub(crate) use context::Context;
 use context::Looked;
-pub(crate) use failure::each;
+pub(crate) use failure::{Exited, each};
 use globals::Globals;
-pub(crate) use interrupt::until_interrupted;
+pub(crate) use interrupt::{ignored, until_interrupted};
 pub(crate) use session::{Daemon, Session, root_of};
 pub(crate) use settings::{Durability, Settings, absolute};
 

@@ -9,16 +9,23 @@ mod config;
 mod content;
 mod df;
 mod events;
+mod exec;
 mod fsck;
 mod image;
 mod info;
+mod kill;
 mod lease;
 mod namespace;
 mod plugins;
 mod prune;
+mod ps;
 mod pull;
+mod rm;
+mod run;
 mod serve;
 mod snapshot;
+mod stop;
+mod tasks;
 pub(crate) mod version;
 
 use clap::Subcommand;
@@ -31,6 +38,12 @@ use crate::cli::Context;
 pub(crate) enum Verb {
     Serve(serve::Serve),
     Pull(pull::Pull),
+    Run(Box<run::Run>),
+    Ps(ps::Ps),
+    Exec(exec::Exec),
+    Stop(stop::Stop),
+    Kill(kill::Kill),
+    Rm(rm::Rm),
     #[command(subcommand, visible_aliases = ["i", "images"])]
     Image(image::Verb),
     Rmi(image::rm::Rm),
@@ -67,6 +80,12 @@ impl Verb {
         match self {
             Verb::Serve(verb) => verb.run(cx.settings).await,
             Verb::Pull(verb) => verb.run(cx).await,
+            Verb::Run(verb) => verb.run(cx).await,
+            Verb::Ps(verb) => verb.run(cx).await,
+            Verb::Exec(verb) => verb.run(cx).await,
+            Verb::Stop(verb) => verb.run(cx).await,
+            Verb::Kill(verb) => verb.run(cx).await,
+            Verb::Rm(verb) => verb.run(cx).await,
             Verb::Image(verb) => verb.run(cx).await,
             Verb::Rmi(verb) => verb.run(cx).await,
             Verb::Tag(verb) => verb.run(cx).await,

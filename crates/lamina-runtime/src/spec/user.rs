@@ -7,6 +7,7 @@ mod records;
 
 use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 
 use lamina_core::{Error, Result};
 use lamina_sys::fs::{self, FileKind, OFlags};
@@ -70,6 +71,16 @@ pub fn find(root: &RootDir, text: &str) -> Result<User> {
     let name = record.as_ref().map(|record| record.name.as_slice());
     let groups = all_groups(gid, name, records::groups(&file))?;
     Ok(User { uid, gid, groups, home: record.and_then(|record| record.home) })
+}
+
+/// [`find`] in the root file system that is mounted at `root`.
+///
+/// # Errors
+/// As [`find`], and those of opening the directory.
+pub fn find_at(root: &Path, text: &str) -> Result<User> {
+    let opened = RootDir::open(root)
+        .map_err(|error| Error::internal(format!("open {}", root.display())).with_source(error))?;
+    find(&opened, text)
 }
 
 /// A user or a group as it was asked for.

@@ -10,8 +10,39 @@ use super::context::Looked;
 use super::interrupt::Interrupted;
 use super::settings::DEFAULT_ROOT;
 
+/// The exit code of somebody else's program, which has said itself what went wrong.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Exited(u8);
+
+impl Exited {
+    /// What a verb answers that ran a program which exited with `status`.
+    ///
+    /// # Errors
+    /// The status as an error of its own, which nothing is printed for, unless it is 0.
+    pub(crate) fn check(status: u32) -> Result<()> {
+        match status {
+            0 => Ok(()),
+            _ => {
+                let code = u8::try_from(status).unwrap_or(u8::MAX);
+                Err(Error::new(Kind::Unknown, "the program failed").with_source(Exited(code)))
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Exited {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "exit status {}", self.0)
+    }
+}
+
+impl std::error::Error for Exited {}
+
 /// Prints an error with its hints. Returns the exit code of a command that failed.
 pub(super) fn report(error: &Error, settings: Option<&Settings>, looked: Looked) -> ExitCode {
+    if let Some(Exited(code)) = error.source().and_then(|by| by.downcast_ref::<Exited>()) {
+        return ExitCode::from(*code);
+    }
     eprintln!("error: {}", line(error));
     for hint in hints(error, settings, looked) {
         eprintln!("hint: {hint}");

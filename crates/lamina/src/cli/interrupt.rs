@@ -103,7 +103,7 @@ impl Signals {
 
 /// The signals this process ignores, as a mask whose lowest bit is signal 1 (proc(5), `SigIgn`).
 /// None where that cannot be read.
-fn ignored() -> u64 {
+pub(crate) fn ignored() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)

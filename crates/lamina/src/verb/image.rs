@@ -64,7 +64,7 @@ fn images(cx: &Context<'_>, session: &Session) -> Arc<dyn ImageStore> {
 }
 
 /// The name of a record as typed, or as the reference it stands for when there is no such record.
-async fn name_of(images: &dyn ImageStore, typed: &str) -> Result<String> {
+pub(super) async fn name_of(images: &dyn ImageStore, typed: &str) -> Result<String> {
     match images.get(typed).await {
         Err(error) if error.is_not_found() => {}
         found => return found.map(|image| image.name),

@@ -85,6 +85,30 @@ impl Pull {
         }
     }
 
+    /// Pulls an image for a verb that needs one, into a store that this process opens. Standard output
+    /// is left to the verb.
+    pub(super) async fn missing(cx: &Context<'_>, reference: &Reference) -> Result<()> {
+        let pull = Pull {
+            platform: None,
+            all_platforms: false,
+            no_unpack: false,
+            plain_http: false,
+            skip_verify: false,
+            user: None,
+            hosts_dir: Vec::new(),
+            max_concurrent_downloads: None,
+            durability: None,
+            quiet: false,
+            reference: reference.to_string(),
+        };
+        let credentials = access::credentials(None, reference)?;
+        let progress: Arc<dyn Progress> = match progress::can_redraw() {
+            true => Arc::new(progress::Bars::default()),
+            false => Arc::new(progress::Lines),
+        };
+        pull.by_itself(cx, reference, credentials, progress).await.map(drop)
+    }
+
     /// Pulls into a store that this process opens.
     async fn by_itself(
         &self,

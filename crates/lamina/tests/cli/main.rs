@@ -20,5 +20,6 @@ mod lease;
 mod namespace;
 mod pull_access;
 mod pull_terminal;
+mod run;
 mod snapshot;
 mod untrusted;

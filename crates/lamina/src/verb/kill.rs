@@ -1,0 +1,37 @@
+//! `lamina kill`
+
+use clap::Args;
+use lamina_core::Result;
+use lamina_core::task::ProcessId;
+use lamina_runtime::spec::signal;
+
+use super::tasks::{self, Tasks};
+use crate::cli::{Context, each};
+use crate::out::visible;
+
+/// Sends a signal to the programs of containers, and prints the containers
+#[derive(Debug, Args)]
+pub(crate) struct Kill {
+    /// The signal, by name or number
+    #[arg(long, short, value_name = "SIGNAL", default_value = "KILL")]
+    signal: String,
+    /// The containers
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<String>,
+}
+
+impl Kill {
+    pub(crate) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
+        let signal = signal::parse(&self.signal)?;
+        // Beside a daemon tasks are the daemon's.
+        drop(tasks::own(cx, "kill").await?);
+        let tasks = Tasks::reach(cx)?;
+        let killed = each(self.ids, async |id| {
+            tasks.service.kill(&ProcessId::init(&id), signal, false).await?;
+            cx.line(visible(&id))
+        })
+        .await;
+        tasks.close().await;
+        killed
+    }
+}
