@@ -26,5 +26,6 @@ mod unpack;
 pub use db::SCHEMA_VERSION;
 pub use durability::Durability;
 pub use gc::Collected;
+pub use lamina_sys::memory::return_large_blocks;
 pub use records::{Containers, Images, Leases, Namespaces, Sandboxes};
 pub use store::{Options, Store};

@@ -18,6 +18,7 @@
 //! | [`mount`], [`mountinfo`] | the new and the classic mount API; the mount table |
 //! | [`userns`], [`thread`] | id maps for id-mapped mounts; a thread with its own directory |
 //! | [`loopdev`], [`btrfs`], [`inode_flags`] | ioctl families |
+//! | [`memory`] | what becomes of memory that was freed |
 //! | [`kernel`] | facts about the running kernel |
 
 pub mod btrfs;
@@ -26,6 +27,7 @@ pub mod fs;
 pub mod inode_flags;
 pub mod kernel;
 pub mod loopdev;
+pub mod memory;
 pub mod mount;
 pub mod mountinfo;
 pub mod rootdir;

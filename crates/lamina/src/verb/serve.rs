@@ -35,6 +35,8 @@ impl Serve {
         config.grpc.gid = self.gid.unwrap_or(config.grpc.gid);
         set_oom_score(config.oom_score)?;
         raise_file_limit();
+        // Chunks of many readers are a lot for a moment, and then nothing.
+        lamina_store::return_large_blocks();
         let options = daemon::Options { store: settings.store(config.durability, WAIT), config };
         // First of all: a signal that comes just after the socket is to drain, too.
         let mut signals = daemon::Signals::new()?;

@@ -27,15 +27,17 @@ pub(crate) fn held(daemon: &Daemon) -> Held {
     }
 }
 
-/// Waits until the daemon holds as much as before. The database keeps readers open, of two files each,
-/// once that many were needed. Threads of its pool live on for a while; memory
+/// The database has at most 8 connections to read with, made when needed and kept, of two files each.
+const READERS: usize = 8 * 2;
+
+/// Waits until the daemon holds as much as before. Threads of its pool live on for a while; memory
 /// that was freed is given back in part.
 #[track_caller]
 pub(crate) fn back_to(daemon: &Daemon, before: Held, memory: u64) {
     let mut now = before;
     let back = soon(|| {
         now = held(daemon);
-        now.files <= before.files + 32
+        now.files <= before.files + READERS
             && now.threads <= before.threads + 4
             && now.resident <= before.resident + memory
     });
