@@ -8,6 +8,7 @@ mod client;
 #[allow(dead_code, reason = "the other target needs all of it")]
 #[path = "../serve/daemon.rs"]
 mod daemon;
+mod gone;
 mod junk;
 mod killed;
 mod many;
