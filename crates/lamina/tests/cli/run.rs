@@ -84,6 +84,18 @@ impl Lab {
     }
 }
 
+impl Lab {
+    /// Whether a process has our namespace as an argument, which no other test has.
+    fn has_shims(&self) -> bool {
+        let ours = |process: fs::DirEntry| {
+            let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+            let mut arguments = line.split(|byte| *byte == 0);
+            arguments.any(|argument| argument == self.namespace.as_bytes())
+        };
+        fs::read_dir("/proc").into_iter().flatten().flatten().any(ours)
+    }
+}
+
 impl Drop for Lab {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -91,6 +103,13 @@ impl Drop for Lab {
             for id in run.stdout.lines().skip(1).filter_map(|line| line.split(' ').next()) {
                 self.env.run(&self.args(&["rm", "-f", id]));
             }
+        }
+        // A shim ends some seconds after its task: nobody takes the last of its events.
+        for _ in 0..300 {
+            if !self.has_shims() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
         }
         // Where control groups are of version 1, there is one for each controller.
         let groups = Path::new("/sys/fs/cgroup");
