@@ -12,7 +12,7 @@ use lamina_api::proto::grpc::health::v1::health_client::HealthClient;
 use lamina_core::layer::LayerStore;
 use lamina_core::{
     ContainerStore, ContentStore, Differ, Error, Host, ImageStore, Introspection, LeaseStore,
-    MountManager, NamespaceStore, Result, SandboxStore, Scope, Snapshotter, Transfer,
+    MountManager, NamespaceStore, Result, SandboxStore, Scope, Snapshotter, TaskService, Transfer,
 };
 use tonic::transport::Endpoint;
 
@@ -117,6 +117,11 @@ impl Client {
     /// by the lease of `scope`, if it has one.
     pub fn transfer(&self, scope: &Scope) -> Arc<dyn Transfer> {
         Arc::new(crate::transfer::Transfers(self.link.scoped(scope)))
+    }
+
+    /// The tasks of the namespace of `scope`: containers that run. Its lease is of no meaning here.
+    pub fn tasks(&self, scope: &Scope) -> Arc<dyn TaskService> {
+        Arc::new(crate::tasks::Tasks(self.link.scoped(&Scope::new(scope.namespace.clone()))))
     }
 
     /// The connection.

@@ -32,6 +32,7 @@ mod namespaces;
 mod sandboxes;
 mod snapshots;
 mod streams;
+mod tasks;
 mod transfer;
 
 pub use client::{Client, Version};

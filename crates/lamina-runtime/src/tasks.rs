@@ -194,11 +194,11 @@ impl TaskService for Tasks {
     }
 
     async fn delete_process(&self, process: &ProcessId) -> Result<Deleted> {
+        let task = self.find(&process.container).await?;
         if process.exec.is_none() {
             let message = format!("process {process} is the first one, which goes with its task");
             return Err(Error::invalid_argument(message));
         }
-        let task = self.find(&process.container).await?;
         self.refuse_running(&task, process).await?;
         self.ask_delete(&task, process).await
     }

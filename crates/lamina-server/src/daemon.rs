@@ -22,6 +22,7 @@ use crate::notify::notify;
 use crate::parts::Parts;
 use crate::plugin::{self, Site};
 use crate::proxy;
+use crate::runtime;
 use crate::service;
 use crate::socket::{self, Owner};
 use crate::streams::Streams;
@@ -89,10 +90,20 @@ impl Daemon {
         let store =
             open.map_err(|error| Error::internal("open the store").with_source(error))??;
         let config = Arc::new(config);
+        let runtime = match runtime::open(&config, &store, &events) {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                close(store).await;
+                return Err(error);
+            }
+        };
         let services = Some(service::names(&config));
-        let site = Site { store: store.clone(), config: Arc::clone(&config), services };
+        let runs = Some(runtime.clone());
+        let site =
+            Site { store: store.clone(), config: Arc::clone(&config), services, runtime: runs };
         let open = async {
             plugins(&site).await?;
+            runtime::load(&runtime).await?;
             let metrics = Metrics::new(&store, &events)?;
             let asked_at = match &config.metrics {
                 Some(address) => Some(metrics::listen(address).await?),
@@ -103,6 +114,9 @@ impl Daemon {
         let (metrics, metrics_listener, listener) = match open.await {
             Ok(open) => open,
             Err(error) => {
+                drop(site);
+                runtime.close().await;
+                drop(runtime);
                 close(store).await;
                 return Err(error);
             }
@@ -111,6 +125,7 @@ impl Daemon {
             config,
             introspection: Arc::new(plugin::Local(site)),
             store,
+            runtime,
             events,
             streams: Streams::default(),
             transfer,
@@ -245,6 +260,8 @@ impl Running {
         if std::os::unix::net::UnixStream::connect(&self.address).is_err() {
             let _ = std::fs::remove_file(&self.address);
         }
+        // Shims and their containers live on.
+        self.parts.runtime.close().await;
         close(self.parts.store).await;
     }
 }

@@ -14,6 +14,7 @@ mod notify;
 mod parts;
 pub mod plugin;
 mod proxy;
+mod runtime;
 mod service;
 mod socket;
 mod streams;

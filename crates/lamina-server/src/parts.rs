@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lamina_core::introspection::Introspection;
+use lamina_runtime::Runtime;
 use lamina_store::Store;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +21,8 @@ pub(crate) struct Parts {
     pub(crate) introspection: Arc<dyn Introspection>,
     /// The state of this host.
     pub(crate) store: Store,
+    /// The containers that run on this host.
+    pub(crate) runtime: Runtime,
     /// Where events go through.
     pub(crate) events: Arc<Hub>,
     /// What clients have opened beside their calls.

@@ -7,6 +7,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 pub mod containerd;
+pub mod containers;
 pub mod crash;
 pub mod daemon;
 pub mod disk;

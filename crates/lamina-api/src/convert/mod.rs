@@ -19,5 +19,6 @@ pub mod namespace;
 pub mod platform;
 pub mod sandbox;
 pub mod snapshot;
+pub mod task;
 pub mod timestamp;
 pub mod transfer;

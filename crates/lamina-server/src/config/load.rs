@@ -130,7 +130,9 @@ impl Config {
             let path = ["timeouts", name.as_str()];
             let limit = Duration::read(&value).map_err(|wanted| must(&path, &wanted))?;
             self.timeouts.extend(limit.map(|limit| (name.clone(), limit)));
-            warnings.push(idle(&path));
+            if !crate::runtime::LIMITS.contains(&name.as_str()) {
+                warnings.push(idle(&path));
+            }
         }
         for (name, value) in tables(file, "proxy_plugins")? {
             let path = ["proxy_plugins", name.as_str()];

@@ -103,7 +103,7 @@ pub struct Socket {
 }
 
 /// From which level on things are logged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Everything.
     Trace,

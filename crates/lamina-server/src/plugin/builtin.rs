@@ -34,6 +34,12 @@ const SERVICE: &str = "io.containerd.service.v1";
 const STREAMING: &str = "io.containerd.streaming.v1";
 const TRANSFER: &str = "io.containerd.transfer.v1";
 
+/// The service of tasks.
+const TASKS: &str = "containerd.services.tasks.v1.Tasks";
+
+/// What a task's streams may go to, as clients are told.
+const LOG_SCHEMES: &str = "fifo,binary,binary-v2,file";
+
 /// A gRPC service: its name, the id of its plugin, what that requires, and the plugin of the part
 /// behind it where containerd has one.
 struct Service {
@@ -120,7 +126,7 @@ const SERVICES: &[Service] = &[
         &[STREAMING],
         Some((STREAMING, "manager", &[METADATA])),
     ),
-    service("containerd.services.tasks.v1.Tasks", "tasks", &[SERVICE], None),
+    service(TASKS, "tasks", &[SERVICE], Some((SERVICE, "tasks-service", &[RUNTIME, METADATA]))),
     service(
         "containerd.services.transfer.v1.Transfer",
         "transfer",
@@ -173,13 +179,15 @@ pub(super) fn all(site: &Site) -> Vec<Plugin> {
     plugins.push(plugin(DIFFER, "walking", &[METADATA, MOUNTS], |site| {
         served(site, "containerd.services.diff.v1.Diff").map(|()| for_host())
     }));
+    plugins.push(plugin(RUNTIME, "task", &[EVENT, METADATA], |site| {
+        let schemes = exports([("log-uri-schemes", LOG_SCHEMES.to_owned())]);
+        let about = Loaded { exports: schemes.exports, ..for_host() };
+        match &site.runtime {
+            Some(_) => Ok(about),
+            None => Err(Fault::Skip { why: "no daemon serves it".to_owned(), about }),
+        }
+    }));
     plugins.extend(behind(&[SERVICE]));
-    plugins.push(plugin(RUNTIME, "task", &[EVENT, METADATA], |_| {
-        Err(Fault::Skip { why: "it runs no containers yet".to_owned(), about: for_host() })
-    }));
-    plugins.push(plugin(SERVICE, "tasks-service", &[RUNTIME, METADATA], |_| {
-        Err(Fault::skip("it runs no containers yet"))
-    }));
     plugins.extend(behind(&[SANDBOXES, STREAMING, TRANSFER]));
     let names = site.services.iter().flatten();
     let listed = SERVICES.iter().filter(|service| names.clone().any(|name| *name == service.name));
@@ -187,7 +195,7 @@ pub(super) fn all(site: &Site) -> Vec<Plugin> {
         listed.map(|service| plugin(GRPC, service.id, service.requires, |_| Ok(Loaded::default()))),
     );
     plugins.push(plugin(RESTART, "restart", &[EVENT, SERVICE], |_| {
-        Err(Fault::skip("it runs no containers yet"))
+        Err(Fault::skip("containers are not started again yet"))
     }));
     plugins
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use lamina_core::introspection::{InitError, PluginInfo};
 use lamina_core::{Error, Platform, Result};
+use lamina_runtime::Runtime;
 use lamina_store::Store;
 
 use crate::config::{self, Config};
@@ -32,6 +33,8 @@ pub struct Site {
     /// The gRPC services that are served (`containerd.services.leases.v1.Leases`, …); none without
     /// a daemon.
     pub services: Option<Vec<&'static str>>,
+    /// The runtime; none without a daemon.
+    pub runtime: Option<Runtime>,
 }
 
 /// One plugin: what it is, and what becomes of it at a site.

@@ -23,7 +23,7 @@ fn broken(change: impl FnOnce(&mut Config)) -> (TempDir, Site) {
     change(&mut config);
     let store = Store::open(config.store()).unwrap();
     let services = Some(service::names(&config));
-    (temp, Site { store, config: Arc::new(config), services })
+    (temp, Site { store, config: Arc::new(config), services, runtime: None })
 }
 
 fn find(plugins: &[PluginInfo], kind: &str, id: &str) -> PluginInfo {

@@ -21,7 +21,7 @@ fn extensions(pairs: &[(&str, &[u8])]) -> BTreeMap<String, Any> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), any("x.Y", value))).collect()
 }
 
-fn runtime(name: &str) -> Option<proto::container::Runtime> {
+pub(crate) fn runtime(name: &str) -> Option<proto::container::Runtime> {
     let options = Some(any("containerd.runc.v1.Options", &[8, 1]));
     Some(proto::container::Runtime { name: name.to_owned(), options })
 }

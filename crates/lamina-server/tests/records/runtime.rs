@@ -1,5 +1,6 @@
-//! The services Tasks and Controller of a daemon that runs nothing.
+//! The services Tasks and Controller where nothing runs.
 
+use lamina_api::proto::containerd::services::containers::v1::Container;
 use lamina_api::proto::containerd::services::containers::v1::containers_client::ContainersClient;
 use lamina_api::proto::containerd::services::sandbox::v1 as sandbox;
 use lamina_api::proto::containerd::services::tasks::v1 as proto;
@@ -12,11 +13,14 @@ use crate::support::{Server, call, refused};
 use crate::texts;
 
 #[tokio::test]
-async fn no_container_has_a_task_and_none_can_be_made() {
+async fn tasks_that_are_not_there() {
     let server = Server::start().await;
     let mut client = TasksClient::new(server.channel());
     let mut containers = ContainersClient::new(server.channel());
-    containers.create(containers::create(containers::container("c"))).await.unwrap();
+    let runtime = containers::runtime("io.absent.v1");
+    let record = containers::container("c");
+    let record = Container { runtime, ..record };
+    containers.create(containers::create(record)).await.unwrap();
 
     for (id, code, text) in
         [("c", Code::NotFound, "task \"c\""), ("none", Code::NotFound, "container \"none\"")]
@@ -53,7 +57,10 @@ async fn no_container_has_a_task_and_none_can_be_made() {
         call(proto::CreateTaskRequest { container_id: id.to_owned(), ..Default::default() })
     };
     let made = client.create(create("c")).await;
-    refused("create", made, Code::Unimplemented, "runs no containers");
+    refused("create", made, Code::NotFound, "there is no containerd-shim-absent-v1 in ");
+    let mut lost = create("c");
+    lost.get_mut().runtime_path = "shim".to_owned();
+    refused("create", client.create(lost).await, Code::InvalidArgument, "is not absolute");
     refused("create", client.create(create("none")).await, Code::NotFound, "none");
     let nameless = proto::ExecProcessRequest { container_id: "c".to_owned(), ..Default::default() };
     refused("exec", client.exec(call(nameless)).await, Code::InvalidArgument, "exec_id");

@@ -68,7 +68,12 @@ impl Session {
             Session::Daemon(daemon) => daemon.client.introspection(),
             Session::Store(store) => {
                 let config = Arc::new(settings.config.clone());
-                Arc::new(Local(Site { store: store.clone(), config, services: None }))
+                Arc::new(Local(Site {
+                    store: store.clone(),
+                    config,
+                    services: None,
+                    runtime: None,
+                }))
             }
         }
     }

@@ -1,0 +1,128 @@
+//! What containers of busybox need: its program, a root or an image of it, a spec, and a look at what
+//! they leave.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use lamina_core::Platform;
+use serde_json::json;
+
+use crate::env::skip::{require_root, require_tool};
+use crate::image::{Flavor, Image, ImageBuilder};
+use crate::tar::{Entry, TarBuilder};
+
+/// The programs of busybox that have a name of their own in the roots made here.
+const APPLETS: [&str; 11] =
+    ["sh", "cat", "echo", "env", "false", "id", "ls", "ps", "sleep", "stty", "true"];
+
+/// The program of busybox, where containers can be run: as root, with runc and containerd's shim.
+///
+/// # Errors
+/// The reason for a skip.
+pub fn busybox() -> Result<PathBuf, String> {
+    require_root()?;
+    for tool in ["runc", "containerd-shim-runc-v2"] {
+        require_tool(tool)?;
+    }
+    if !Path::new("/sys/fs/cgroup").read_dir().is_ok_and(|mut dir| dir.next().is_some()) {
+        return Err("there are no control groups".to_owned());
+    }
+    require_tool("busybox")
+}
+
+/// Makes a root file system of busybox at `root`, unless it is there.
+///
+/// # Panics
+/// When it cannot be made.
+pub fn make_root(root: &Path, busybox: &Path) {
+    if root.exists() {
+        return;
+    }
+    for dir in ["bin", "proc", "dev", "etc", "tmp"] {
+        fs::create_dir_all(root.join(dir)).unwrap();
+    }
+    fs::copy(busybox, root.join("bin/busybox")).unwrap();
+    for applet in APPLETS {
+        symlink("busybox", root.join("bin").join(applet)).unwrap();
+    }
+}
+
+/// An image of busybox.
+///
+/// # Panics
+/// When the program cannot be read.
+pub fn image(busybox: &Path) -> Image {
+    let applets = APPLETS.map(|applet| Entry::symlink(format!("bin/{applet}"), "busybox"));
+    let files = [
+        Entry::dir("bin"),
+        Entry::dir("etc"),
+        Entry::file("etc/passwd", "root:x:0:0::/:/bin/sh\n"),
+        Entry::file("etc/group", "root:x:0:\n"),
+        Entry::dir("tmp"),
+        Entry::file("bin/busybox", fs::read(busybox).unwrap()).mode(0o755),
+    ];
+    ImageBuilder::new(Flavor::Oci)
+        .platform(Platform::host())
+        .layer(TarBuilder::archive(files.into_iter().chain(applets)))
+        .config(json!({"Env": ["PATH=/bin"], "Cmd": ["sh"]}))
+        .build()
+}
+
+/// An OCI spec that runs `script` in `root`, in the control group `/lamina-<namespace>-<id>`.
+pub fn spec(root: &str, namespace: &str, id: &str, script: &str) -> String {
+    let mut spec = json!({
+        "ociVersion": "1.0.2",
+        "hostname": "box",
+        "root": {"path": root},
+        "process": process(script),
+        "mounts": [
+            {"destination": "/proc", "type": "proc", "source": "proc"},
+            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs"},
+            {"destination": "/dev/pts", "type": "devpts", "source": "devpts",
+                "options": ["newinstance", "ptmxmode=0666"]},
+        ],
+        "linux": {"cgroupsPath": format!("/lamina-{namespace}-{id}")},
+    });
+    spec["linux"]["namespaces"] =
+        ["pid", "mount", "ipc", "uts", "network"].map(|kind| json!({"type": kind})).into();
+    spec.to_string()
+}
+
+/// An OCI process that runs `script`, for an exec.
+pub fn process(script: &str) -> serde_json::Value {
+    let caps = ["CAP_KILL"];
+    json!({
+        "user": {"uid": 0, "gid": 0}, "cwd": "/", "env": ["PATH=/bin"],
+        "args": ["sh", "-c", script],
+        "capabilities": {"bounding": caps, "effective": caps, "permitted": caps},
+    })
+}
+
+/// Processes with `word` as one of their arguments: the shims of the namespace of that name.
+pub fn processes_with(word: &str) -> Vec<i32> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap() {
+        let name = entry.unwrap().file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+        // It may have ended since.
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        if line.split(|byte| *byte == 0).any(|argument| argument == word.as_bytes()) {
+            found.push(pid);
+        }
+    }
+    found
+}
+
+/// Waits until `done`, for as long as anything here may take on a machine with other work.
+///
+/// # Panics
+/// When it is not in two minutes; with `what`.
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(120), "not in two minutes: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
