@@ -330,7 +330,9 @@ impl Host for Store {
             engines: Arc::clone(&self.0.engines),
             content: self.content_now(scope),
             temp: self.0.temp.clone(),
+            manager: self.0.mounts.clone(),
             limits: self.limits(),
+            steps: self.0.options.steps.clone(),
         })
     }
 

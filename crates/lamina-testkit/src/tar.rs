@@ -6,10 +6,12 @@
 
 mod entry;
 mod header;
+mod list;
 mod sparse;
 
 pub use entry::Entry;
 pub use header::pax_record;
+pub use list::{Listed, list};
 pub use sparse::SparseFormat;
 
 use header::BLOCK;

@@ -16,19 +16,24 @@ use lamina_sys::fs;
 use super::apply::{Applied, ApplyOptions, Limits, Target, apply_layer};
 use crate::blocking::{self, Caller};
 use crate::content;
+use crate::fault::Steps;
+use crate::mount::manager::Manager;
 use crate::mount::{overlay_directories, temp::TempMounts};
 use crate::snapshot::driver::{self, Place, SnapshotId, Whiteouts};
 use crate::snapshot::registry::Engines;
 use crate::snapshot::{self, Handle};
 use crate::unpack::BlobStream;
 
-/// Applies layers for one namespace. Cheap to clone.
+/// Applies and makes layers for one namespace. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct LocalDiffer {
     pub(crate) engines: Arc<Engines>,
     pub(crate) content: content::Handle,
     pub(crate) temp: TempMounts,
+    pub(crate) manager: Manager,
     pub(crate) limits: Limits,
+    /// Who listens at `diff.…`.
+    pub(crate) steps: Steps,
 }
 
 /// One layer on its way.
@@ -70,11 +75,13 @@ impl Differ for LocalDiffer {
 
     async fn compare(
         &self,
-        _lower: &[Mount],
-        _upper: &[Mount],
-        _options: CompareOptions,
+        lower: &[Mount],
+        upper: &[Mount],
+        options: CompareOptions,
     ) -> Result<Descriptor> {
-        Err(Error::unimplemented("write the difference of two trees as a layer"))
+        let (this, lower, upper) = (self.clone(), lower.to_vec(), upper.to_vec());
+        let (_here, caller) = blocking::presence();
+        blocking::run(move || this.compare_now(&lower, &upper, options, &caller)).await
     }
 }
 
@@ -154,7 +161,7 @@ impl LocalDiffer {
         {
             return job.apply(&upper, Whiteouts::Overlay, &lowers);
         }
-        self.temp.with(mounts, |root| job.apply(root, Whiteouts::Delete, &[]))
+        self.reach(mounts)?.with(|root| job.apply(root, Whiteouts::Delete, &[]))
     }
 }
 

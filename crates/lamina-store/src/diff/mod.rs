@@ -1,4 +1,4 @@
-//! Layers as tar archives: laying one down in a directory.
+//! Layers as tar archives: laying one down in a directory, and making one of two trees.
 //!
 //! What comes in was made by somebody nobody vouches for. So the tar path has rules of its own:
 //! everything is done relative to descriptors, never by a path that is looked at twice; every
@@ -6,7 +6,11 @@
 //! containerd reads it (Go's `archive/tar`), or refused.
 
 pub mod apply;
+mod compare;
 pub mod compression;
+pub mod create;
+pub mod encode;
 mod local;
+mod reach;
 
 pub(crate) use local::LocalDiffer;

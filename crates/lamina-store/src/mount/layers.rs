@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use lamina_core::{Error, Mount, Result};
 
+use super::options::split_all;
+
 /// What an overlay is made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Layers {
@@ -49,6 +51,40 @@ pub(super) fn parse(options: Vec<String>) -> Result<Layers> {
         return Err(Error::invalid_argument("overlay mount without a lowerdir"));
     }
     Ok(layers)
+}
+
+/// The directories of an overlay mount, for whoever looks into them without mounting it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Directories {
+    /// Receives what is written.
+    pub(crate) upper: Option<PathBuf>,
+    /// Top first.
+    pub(crate) lower: Vec<PathBuf>,
+    /// What the names of the kernel's attributes in them begin with.
+    pub(crate) attributes: &'static str,
+}
+
+/// The directories of an overlay mount that shows them as they are: without id maps, and without
+/// layers that lend nothing but content. None for any other mount.
+///
+/// # Errors
+/// InvalidArgument for options that cannot be told apart and a directory that is not absolute.
+pub(crate) fn plain_overlay(mount: &Mount) -> Result<Option<Directories>> {
+    if mount.kind != "overlay" || !mount.target.is_empty() {
+        return Ok(None);
+    }
+    let words = split_all(&mount.options)?.into_iter().map(str::to_owned).collect();
+    let layers = take(words)?;
+    let mapped = |word: &String| word.starts_with("uidmap=") || word.starts_with("gidmap=");
+    if !layers.data.is_empty() || layers.rest.iter().any(mapped) {
+        return Ok(None);
+    }
+    let by_user = layers.rest.iter().any(|word| word == "userxattr");
+    Ok(Some(Directories {
+        upper: layers.upper,
+        lower: layers.lower,
+        attributes: if by_user { "user.overlay." } else { "trusted.overlay." },
+    }))
 }
 
 fn take(options: Vec<String>) -> Result<Layers> {

@@ -27,7 +27,7 @@ pub mod temp;
 mod unmount;
 
 pub use layers::escape as escape_layer;
-pub(crate) use layers::overlay_directories;
+pub(crate) use layers::{overlay_directories, plain_overlay};
 pub use lookup::{is_mounted, lookup};
 pub(crate) use options::parse_map as parse_id_map;
 pub use perform::{Api, Mounter, all};

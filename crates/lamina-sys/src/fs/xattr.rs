@@ -7,6 +7,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
 
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
@@ -39,8 +40,30 @@ pub fn list(fd: impl AsFd) -> Result<Vec<OsString>> {
         Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
         result => result.call("listxattr")?,
     };
-    let names = names.split(|byte| *byte == 0).filter(|name| !name.is_empty());
-    Ok(names.map(|name| OsString::from_vec(name.to_vec())).collect())
+    Ok(split_names(&names))
+}
+
+/// [`get`] for an entry of `dir`, of the link itself if it is one.
+pub fn get_at(
+    dir: impl AsFd,
+    entry: impl AsRef<OsStr>,
+    name: impl AsRef<OsStr>,
+) -> Result<Option<Vec<u8>>> {
+    // Borrowed: the descriptor must live until the path was used.
+    let (path, name) = (entry_path(&dir, entry.as_ref()), name.as_ref());
+    match grow(|buf| rustix::fs::lgetxattr(&path, name, buf)) {
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
+        result => result.map(Some).call_on("lgetxattr", entry),
+    }
+}
+
+/// [`list`] for an entry of `dir`, of the link itself if it is one.
+pub fn list_at(dir: impl AsFd, entry: impl AsRef<OsStr>) -> Result<Vec<OsString>> {
+    let path = entry_path(&dir, entry.as_ref());
+    match grow(|buf| rustix::fs::llistxattr(&path, buf)) {
+        Err(Errno::OPNOTSUPP) => Ok(Vec::new()),
+        result => result.map(|names| split_names(&names)).call_on("llistxattr", entry),
+    }
 }
 
 /// Sets an attribute, whether it was there or not.
@@ -75,6 +98,16 @@ pub fn is_known_namespace(name: &OsStr) -> bool {
     [&b"user."[..], b"trusted.", b"security.", b"system."]
         .iter()
         .any(|prefix| name.as_bytes().starts_with(prefix))
+}
+
+/// There are no `*xattrat` calls before Linux 6.13; the directory's magic link does for one name.
+fn entry_path(dir: impl AsFd, entry: &OsStr) -> PathBuf {
+    fd_path(dir).join(entry)
+}
+
+fn split_names(names: &[u8]) -> Vec<OsString> {
+    let names = names.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    names.map(|name| OsString::from_vec(name.to_vec())).collect()
 }
 
 /// Calls with a buffer that usually fits, then with the largest the kernel allows
@@ -136,5 +169,13 @@ mod tests {
         let file = fs::open_handle_at(temp.fd(), "file").unwrap();
         assert_eq!(get(&file, "trusted.lamina").unwrap(), None);
         assert_eq!(list(&link).unwrap(), ["trusted.lamina"]);
+        assert_eq!(list_at(temp.fd(), "link").unwrap(), ["trusted.lamina"]);
+        assert_eq!(
+            get_at(temp.fd(), "link", "trusted.lamina").unwrap().as_deref(),
+            Some(&b"x"[..])
+        );
+        assert_eq!(get_at(temp.fd(), "file", "trusted.lamina").unwrap(), None);
+        let missing = list_at(temp.fd(), "none").unwrap_err();
+        assert!(missing.is_not_found(), "{missing}");
     }
 }

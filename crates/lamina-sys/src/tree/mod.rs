@@ -1,4 +1,4 @@
-//! Whole trees by descriptors: remove, measure, copy.
+//! Whole trees by descriptors: remove, measure, copy; and [`DirStack`] for walks of other kinds.
 //!
 //! What holds for all of them:
 //! - No path is resolved: every step is one name relative to a descriptor, links are never
@@ -19,5 +19,6 @@ pub mod usage;
 pub use changed::usage_since;
 pub use copy::{Copied, XattrErrors, copy_tree};
 pub use remove::remove_tree;
+pub use stack::DirStack;
 pub use subvolume::remove_subvolume;
 pub use usage::{TreeUsage, usage, usage_at};

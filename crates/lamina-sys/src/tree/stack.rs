@@ -10,7 +10,7 @@ use crate::fs::{self, OFlags};
 
 /// Holds at least the root of the walk; the innermost directory is always open.
 #[derive(Debug)]
-pub(super) struct DirStack {
+pub struct DirStack {
     above: Vec<Level>,
     top: OwnedFd,
 }
@@ -24,18 +24,18 @@ enum Level {
 
 impl DirStack {
     /// Starts at a readable directory descriptor.
-    pub(super) fn new(root: OwnedFd) -> DirStack {
+    pub fn new(root: OwnedFd) -> DirStack {
         DirStack { above: Vec::new(), top: root }
     }
 
     /// The innermost directory.
-    pub(super) fn top(&self) -> BorrowedFd<'_> {
+    pub fn top(&self) -> BorrowedFd<'_> {
         self.top.as_fd()
     }
 
     /// Goes into a subdirectory of the innermost one. `EXDEV` if that is a mount point, `ENOTDIR`
     /// or `ELOOP` if it is something else; the stack stays as it was.
-    pub(super) fn push(&mut self, name: &OsStr) -> Result<()> {
+    pub fn push(&mut self, name: &OsStr) -> Result<()> {
         let child = fs::open_same_mount(self.top(), name, OFlags::RDONLY | OFlags::DIRECTORY)?;
         if let Some(index) = (self.above.len() + 1).checked_sub(MAX_OPEN)
             && let Some(level) = self.above.get_mut(index)
@@ -49,7 +49,7 @@ impl DirStack {
 
     /// Goes back up. `false` at the root of the walk, which stays. `ESTALE` if a directory was
     /// moved elsewhere meanwhile.
-    pub(super) fn pop(&mut self) -> Result<bool> {
+    pub fn pop(&mut self) -> Result<bool> {
         self.top = match self.above.pop() {
             None => return Ok(false),
             Some(Level::Open(fd)) => fd,

@@ -187,7 +187,8 @@ impl Manager {
         inner.next.store(highest.unwrap_or(0) + 1, Ordering::Relaxed);
         rows.retain(|(namespace, row)| {
             let there = |active: &ActiveMount| inner.targets.is_there(active);
-            if inner.is_whole(row) && row.active.iter().all(there) {
+            let transient = row.name.starts_with(TRANSIENT);
+            if !transient && inner.is_whole(row) && row.active.iter().all(there) {
                 return true;
             }
             if let Err(error) = inner.drop_activation(namespace, row) {
@@ -303,6 +304,10 @@ impl Inner {
         self.db.write(move |tx| tx.delete_activation(&at, &name))
     }
 }
+
+/// What the name of an activation begins with that is the store's own, for the time of one operation:
+/// found at the start, a crash left it.
+pub(crate) const TRANSIENT: &str = "lamina-transient-";
 
 fn not_found(name: &str) -> Error {
     Error::not_found(format!("activation {name:?}"))

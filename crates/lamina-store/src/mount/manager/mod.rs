@@ -26,6 +26,7 @@ mod names;
 mod targets;
 mod transform;
 
+pub(crate) use self::core::TRANSIENT;
 pub use self::core::{Manager, ManagerOptions};
 pub use handler::{Handler, Handlers};
 pub use loops::LoopHandler;

@@ -142,6 +142,42 @@ pub(crate) const STEPS: &[Step] = &[
         "ctr snapshots mounts $DIR/mnt active | sh && echo text >$DIR/mnt/made && umount $DIR/mnt",
     ),
     any("snapshots diff", "ctr snapshots diff active | gzip -d | tar -tf -"),
+    // Made of everything that a layer can hold, and read to the byte.
+    any(
+        "snapshots diff",
+        "ctr snapshots prepare filled $CHAIN && ctr snapshots mounts $DIR/mnt filled | sh && cd $DIR/mnt \
+         && mkdir -p d/e && echo 1 >d/one && ln d/one d/e/two && ln d/one aaa && ln -s to/nowhere link \
+         && ln link link2 && mkfifo pipe && mknod null c 1 3 && rm -r var && mkdir var && echo 2 >var/old \
+         && chmod 4751 d/e/two && chown 1234:3000000 var/old && truncate -s 70000 sparse && rm etc/group \
+         && ln etc/passwd zzz && long=$(printf '%0200d' 0) && mkdir $long && echo 3 >$long/$long \
+         && echo 4 >\"$(printf 'new\\nline')\" && echo 5 >\"$(printf '\\377\\303\\274')\" \
+         && find . -print0 | xargs -0 touch -h -d @1234567890.75 && touch -h -d @-5 pipe \
+         && touch -d '2300-01-01 UTC' null && cd / && umount $DIR/mnt",
+    ),
+    any(
+        "snapshots diff",
+        "ctr snapshots diff --media-type application/vnd.oci.image.layer.v1.tar filled >$DIR/filled.tar \
+         && tar -tvf $DIR/filled.tar --full-time --utc && sha256sum <$DIR/filled.tar",
+    ),
+    any("snapshots diff", "ctr snapshots diff filled | gzip -d | sha256sum"),
+    new(
+        "snapshots diff",
+        "SOURCE_DATE_EPOCH=1111111111 ctr snapshots diff \
+         --media-type application/vnd.oci.image.layer.v1.tar filled | sha256sum",
+    ),
+    // The lower tree with nothing below it, the whole of both, and the other way round.
+    any(
+        "snapshots diff",
+        "for one in \"$BASE\" \"$BASE $CHAIN\" \"$CHAIN $BASE\" \"$BASE filled\" \"filled $BASE\"; do \
+         ctr snapshots diff --media-type application/vnd.oci.image.layer.v1.tar $one | sha256sum; done",
+    ),
+    any(
+        "snapshots diff",
+        "ctr snapshots diff --keep --ref kept --label colour=red filled >$DIR/out \
+         && ctr content ls | grep colour=red | grep -o 'containerd.io/[^ ]*'; ctr content active",
+    ),
+    any("snapshots diff", "! ctr snapshots diff --media-type text/plain filled"),
+    any("snapshots delete", "ctr snapshots delete filled"),
     any("snapshots diff", "ctr snapshots diff $BASE $CHAIN | gzip -d | tar -tf - | sort"),
     any("snapshots diff", "! ctr snapshots diff absent"),
     any(
