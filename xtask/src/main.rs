@@ -58,8 +58,9 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        args: "[group-commit]",
-        about: "print figures, measured in release; they decide nothing",
+        args: "[SCENARIO…] [--peer SOCKET|auto] [--quick] [--json] [--pairs N] [--images DIR] \
+               [--lamina PROGRAM]",
+        about: "measure Lamina beside containerd, in release; figures decide nothing",
         run: bench::run,
     },
 ];

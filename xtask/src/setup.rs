@@ -98,6 +98,7 @@ pub(crate) const ESSENTIAL: &[&str] = &[
     "find",
     "grep",
     "id",
+    "ldd",
     "ln",
     "ls",
     "mkdir",
