@@ -12,7 +12,9 @@
 mod bundle;
 mod create;
 mod exits;
+mod kill;
 mod log;
+pub mod metrics;
 mod reload;
 pub mod runc;
 mod runtime;

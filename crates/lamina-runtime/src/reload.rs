@@ -6,11 +6,12 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use lamina_api::proto::containerd::task::v3 as api;
 use lamina_core::namespace::check_identifier;
-use lamina_core::{Error, Kind, Namespace, Result};
+use lamina_core::{Error, Kind, Namespace, Result, Scope};
 
 use crate::bundle::{self, Bundle};
 use crate::exits::{self, blocking};
-use crate::runtime::{Inner, Runtime};
+use crate::kill;
+use crate::runtime::{Holder, Inner, Key, Runtime};
 use crate::shim::client::Client;
 use crate::task::{Task, copy_log};
 
@@ -32,6 +33,81 @@ impl Runtime {
     pub async fn load(&self) -> Result<Loaded> {
         let inner = self.inner.clone();
         self.inner.run(async move { load(&inner).await }).await
+    }
+}
+
+impl Runtime {
+    /// Cleans up after shims that are dead, and after who made a task and was killed meanwhile; answers
+    /// what these were. Shims that live are not asked anything. For who holds the host's lock: a bundle
+    /// that somebody is making looks dead.
+    ///
+    /// # Errors
+    /// Internal when the directory of bundles cannot be read.
+    pub async fn reconcile(&self) -> Result<Vec<(Namespace, String)>> {
+        let inner = self.inner.clone();
+        self.inner.run(async move { reconcile(&inner).await }).await
+    }
+
+    /// Gives a task up, whatever its shim does: the shim is killed, with what it has started to make or
+    /// end the container, and cleaned up after. For who holds the host's lock.
+    ///
+    /// # Errors
+    /// NotFound when there is no bundle; Unavailable while somebody else is at it.
+    pub async fn destroy(&self, scope: &Scope, id: &str) -> Result<()> {
+        check_identifier(id)?;
+        let (inner, namespace) = (self.inner.clone(), scope.namespace.clone());
+        let bundle = Bundle::of(&inner.config, &namespace, id);
+        if !bundle.exists() {
+            return Err(Error::not_found(format!("task {id:?}")));
+        }
+        let key = (namespace, id.to_owned());
+        self.inner.run(async move { destroy(&inner, &bundle, &key).await }).await
+    }
+}
+
+async fn reconcile(inner: &Arc<Inner>) -> Result<Vec<(Namespace, String)>> {
+    let place = inner.clone();
+    let mut lost = Vec::new();
+    for bundle in blocking(move || list(&place)).await? {
+        let key = (bundle.namespace().clone(), bundle.id().to_owned());
+        // Somebody of this process has it, and sees its end.
+        let Ok(_reserved) = inner.reserve(&key) else { continue };
+        let dead = match bundle.endpoint() {
+            Ok(endpoint) => Client::connect(&endpoint, bundle.namespace()).await.is_err(),
+            Err(_) => true,
+        };
+        if dead {
+            tracing::warn!(task = bundle.id(), "nobody has it any more: it is cleaned up after");
+            kill::all_of(&bundle).await;
+            exits::clean_up(inner, &bundle).await;
+            lost.push(key);
+        }
+    }
+    Ok(lost)
+}
+
+async fn destroy(inner: &Arc<Inner>, bundle: &Bundle, key: &Key) -> Result<()> {
+    match inner.reserve_or(key) {
+        Ok(_reserved) => {
+            kill::all_of(bundle).await;
+            exits::clean_up(inner, bundle).await;
+        }
+        Err(Holder::Task(task)) => {
+            let mut gone = task.gone.lock().await;
+            // From here on the shim's end is no surprise.
+            *gone = true;
+            kill::all_of(bundle).await;
+            let exit = exits::clean_up(inner, bundle).await;
+            inner.forget(&task);
+            task.end(exit);
+        }
+        Err(Holder::Busy(_)) => {
+            return Err(Error::unavailable(format!("task {:?} is being made", key.1)));
+        }
+    }
+    match bundle.exists() {
+        true => Err(Error::unavailable(format!("the bundle of task {:?} stays", key.1))),
+        false => Ok(()),
     }
 }
 

@@ -60,9 +60,10 @@ pub fn build(
     options: &Options,
 ) -> Result<Value> {
     let hostname = options.hostname(target.id);
-    let capabilities = match &options.privileged {
-        Some(privileges) => privileges.capabilities.clone(),
-        None => capabilities::DEFAULT.to_vec(),
+    let capabilities = match (&options.privileged, &options.capabilities) {
+        (Some(privileges), _) => privileges.capabilities.clone(),
+        (None, Some(chosen)) => chosen.clone(),
+        (None, None) => capabilities::DEFAULT.to_vec(),
     };
     let mut spec = json!({
         "ociVersion": VERSION,

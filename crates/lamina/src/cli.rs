@@ -46,6 +46,10 @@ pub(crate) struct Cli {
 /// Runs the command line of this process.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Some(logger) = cli.verb.logger() {
+        let failed = |error| failure::report(&error, None, Looked::Host);
+        return logger.run().err().map_or(ExitCode::SUCCESS, failed);
+    }
     let mut out = Out::stdout();
     let settings = match Settings::resolve(&cli.globals) {
         Ok(settings) => settings,

@@ -4,8 +4,10 @@
 //! written against the traits of `lamina-core`; only those that belong to the owner of the store
 //! (`df`, `fsck`) and what a daemon does its own way (`pull`, `prune`) ask which it is.
 
+mod attach;
 mod completion;
 mod config;
+mod container;
 mod content;
 mod df;
 mod events;
@@ -15,7 +17,10 @@ mod image;
 mod info;
 mod kill;
 mod lease;
+mod logger;
+mod logs;
 mod namespace;
+mod pause;
 mod plugins;
 mod prune;
 mod ps;
@@ -25,6 +30,7 @@ mod run;
 mod serve;
 mod snapshot;
 mod stop;
+mod task;
 mod tasks;
 pub(crate) mod version;
 
@@ -40,10 +46,18 @@ pub(crate) enum Verb {
     Pull(pull::Pull),
     Run(Box<run::Run>),
     Ps(ps::Ps),
-    Exec(exec::Exec),
+    Exec(Box<exec::Exec>),
+    Logs(logs::Logs),
+    Attach(attach::Attach),
     Stop(stop::Stop),
     Kill(kill::Kill),
+    Pause(pause::Pause),
+    Unpause(pause::Unpause),
     Rm(rm::Rm),
+    #[command(subcommand, visible_aliases = ["containers", "c"])]
+    Container(container::Verb),
+    #[command(subcommand, visible_aliases = ["tasks", "t"])]
+    Task(task::Verb),
     #[command(subcommand, visible_aliases = ["i", "images"])]
     Image(image::Verb),
     Rmi(image::rm::Rm),
@@ -67,12 +81,22 @@ pub(crate) enum Verb {
     Info(info::Info),
     Version(version::Show),
     Completion(completion::Completion),
+    #[command(hide = true)]
+    Logger(logger::Logger),
 }
 
 impl Verb {
     /// Whether it works for many at once, and logs.
     pub(crate) fn serves(&self) -> bool {
         matches!(self, Verb::Serve(_))
+    }
+
+    /// What shims start, which needs no settings.
+    pub(crate) fn logger(&self) -> Option<&logger::Logger> {
+        match self {
+            Verb::Logger(verb) => Some(verb),
+            _ => None,
+        }
     }
 
     /// Does it.
@@ -83,9 +107,15 @@ impl Verb {
             Verb::Run(verb) => verb.run(cx).await,
             Verb::Ps(verb) => verb.run(cx).await,
             Verb::Exec(verb) => verb.run(cx).await,
+            Verb::Logs(verb) => verb.run(cx).await,
+            Verb::Attach(verb) => verb.run(cx).await,
             Verb::Stop(verb) => verb.run(cx).await,
             Verb::Kill(verb) => verb.run(cx).await,
+            Verb::Pause(verb) => verb.run(cx).await,
+            Verb::Unpause(verb) => verb.run(cx).await,
             Verb::Rm(verb) => verb.run(cx).await,
+            Verb::Container(verb) => verb.run(cx).await,
+            Verb::Task(verb) => verb.run(cx).await,
             Verb::Image(verb) => verb.run(cx).await,
             Verb::Rmi(verb) => verb.run(cx).await,
             Verb::Tag(verb) => verb.run(cx).await,
@@ -102,6 +132,7 @@ impl Verb {
             Verb::Info(verb) => verb.run(cx).await,
             Verb::Version(verb) => verb.run(cx).await,
             Verb::Completion(verb) => verb.run(cx),
+            Verb::Logger(verb) => verb.run(),
         }
     }
 }

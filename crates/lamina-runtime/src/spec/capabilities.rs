@@ -1,5 +1,7 @@
 //! Names of capabilities.
 
+use lamina_core::{Error, Result};
+
 /// Those of a container, in containerd's order.
 pub(super) const DEFAULT: &[&str] = &[
     "CAP_CHOWN",
@@ -69,9 +71,75 @@ pub(super) fn names(set: u64) -> Vec<&'static str> {
     ALL.iter().enumerate().filter(has).map(|(_, name)| *name).collect()
 }
 
+/// Those of a container that is to have some more and some less than others, with or without `CAP_`,
+/// in any case. Dropping `ALL` leaves those that are added; adding it, all but those that are dropped.
+///
+/// # Errors
+/// InvalidArgument for a name that no capability has.
+pub(super) fn chosen(
+    add: &[String],
+    drop: &[String],
+    all: impl FnOnce() -> Result<Vec<&'static str>>,
+) -> Result<Vec<&'static str>> {
+    let mut some = DEFAULT.to_vec();
+    if has_all(drop) {
+        some.clear();
+    }
+    if has_all(add) {
+        some = all()?;
+    }
+    for name in add.iter().filter(|name| !is_all(name)) {
+        let found = find(name)?;
+        if !some.contains(&found) {
+            some.push(found);
+        }
+    }
+    for name in drop.iter().filter(|name| !is_all(name)) {
+        let found = find(name)?;
+        some.retain(|known| *known != found);
+    }
+    Ok(some)
+}
+
+fn is_all(name: &str) -> bool {
+    name.eq_ignore_ascii_case("all")
+}
+
+fn has_all(names: &[String]) -> bool {
+    names.iter().any(|name| is_all(name))
+}
+
+fn find(name: &str) -> Result<&'static str> {
+    let upper = name.to_ascii_uppercase();
+    let short = upper.strip_prefix("CAP_").unwrap_or(&upper);
+    let found = ALL.iter().find(|known| known.strip_prefix("CAP_") == Some(short));
+    found
+        .copied()
+        .ok_or_else(|| Error::invalid_argument(format!("{:?} is no capability", super::clip(name))))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn capabilities_are_added_and_dropped() {
+        let chosen = |add: &[&str], drop: &[&str]| {
+            let strings =
+                |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+            chosen(&strings(add), &strings(drop), || Ok(vec!["CAP_KILL", "CAP_SYS_ADMIN"]))
+        };
+        assert_eq!(chosen(&[], &[]).unwrap(), DEFAULT);
+        let more = chosen(&["sys_admin", "CAP_CHOWN"], &["kill", "NET_RAW"]).unwrap();
+        assert_eq!(more.len(), DEFAULT.len() - 1);
+        assert!(more.contains(&"CAP_SYS_ADMIN") && !more.contains(&"CAP_KILL"));
+        assert_eq!(chosen(&["CAP_BPF"], &["ALL"]).unwrap(), ["CAP_BPF"]);
+        assert_eq!(chosen(&["all"], &["kill"]).unwrap(), ["CAP_SYS_ADMIN"]);
+        assert_eq!(chosen(&[], &["All"]).unwrap(), Vec::<&str>::new());
+        for bad in ["", "CAP_", "CAP_NONE", "cap_cap_kill"] {
+            assert!(chosen(&[bad], &[]).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn a_set_is_read_by_the_kernels_numbers() {

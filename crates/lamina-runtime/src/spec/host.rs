@@ -44,15 +44,28 @@ impl Privileges {
     /// # Errors
     /// Internal if `/proc` or `/dev` cannot be read.
     pub fn of_this_process() -> Result<Privileges> {
-        let status = "/proc/thread-self/status";
-        let text = fs::read_to_string(status).map_err(|error| unreadable(status, error))?;
-        let set = text.lines().find_map(|line| line.strip_prefix("CapEff:"));
-        let set = set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
-        let set = set.ok_or_else(|| Error::internal(format!("{status} has no CapEff")))?;
         let dev = Path::new("/dev");
         let devices = devices(dev).map_err(|error| unreadable("/dev", error))?;
-        Ok(Privileges { capabilities: capabilities::names(set), devices })
+        Ok(Privileges { capabilities: effective()?, devices })
     }
+}
+
+/// containerd's capabilities with those of `add` and without those of `drop`: names with or without
+/// `CAP_`, in any case. `ALL` is what this process has; dropped, it goes before the others are added.
+///
+/// # Errors
+/// InvalidArgument for a name that no capability has; Internal if `/proc` cannot be read.
+pub fn capabilities(add: &[String], drop: &[String]) -> Result<Vec<&'static str>> {
+    capabilities::chosen(add, drop, effective)
+}
+
+fn effective() -> Result<Vec<&'static str>> {
+    let status = "/proc/thread-self/status";
+    let text = fs::read_to_string(status).map_err(|error| unreadable(status, error))?;
+    let set = text.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let set = set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+    let set = set.ok_or_else(|| Error::internal(format!("{status} has no CapEff")))?;
+    Ok(capabilities::names(set))
 }
 
 impl Device {

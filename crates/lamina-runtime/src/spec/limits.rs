@@ -60,6 +60,65 @@ pub fn cpus(text: &str) -> Result<u64> {
     if quota < MIN_QUOTA || i64::try_from(quota).is_err() { Err(refused()) } else { Ok(quota) }
 }
 
+/// What a process may use of something (setrlimit(2)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ulimit {
+    /// As the kernel names it: `RLIMIT_NOFILE`.
+    pub(super) kind: String,
+    /// What counts.
+    pub(super) soft: u64,
+    /// How far a program may raise it.
+    pub(super) hard: u64,
+}
+
+/// What can be limited.
+const KINDS: &[&str] = &[
+    "as",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+];
+
+/// A limit as `nofile=1024:4096`: soft and hard, or one number for both; `-1` or `unlimited` for none.
+///
+/// # Errors
+/// InvalidArgument for a kind that there is not, what is no number, and soft above hard.
+pub fn ulimit(text: &str) -> Result<Ulimit> {
+    let refused = |why: &str| {
+        let text = clip(text);
+        Error::invalid_argument(format!("the limit {text:?} {why}"))
+    };
+    let (kind, values) = text.split_once('=').ok_or_else(|| refused("has no value"))?;
+    if !KINDS.contains(&kind) {
+        return Err(refused(&format!("is none of {}", KINDS.join(", "))));
+    }
+    let number = |text: &str| match text {
+        "-1" | "unlimited" => Some(u64::MAX),
+        _ if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
+        _ => None,
+    };
+    let (soft, hard) = values.split_once(':').unwrap_or((values, values));
+    let (Some(soft), Some(hard)) = (number(soft), number(hard)) else {
+        return Err(refused("is no number, nor two as 1024:4096"));
+    };
+    if soft > hard {
+        return Err(refused("has a soft limit above the hard one"));
+    }
+    Ok(Ulimit { kind: format!("RLIMIT_{}", kind.to_ascii_uppercase()), soft, hard })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +163,18 @@ mod tests {
             ["", ".", "0", "0.009", "-1", "+1", "1e3", "1,5", "NaN", "inf", "99999999999999999999"]
         {
             assert!(cpus(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn ulimits() {
+        let of = |text: &str| ulimit(text).map(|limit| (limit.kind, limit.soft, limit.hard)).ok();
+        assert_eq!(of("nofile=1024:4096"), Some(("RLIMIT_NOFILE".into(), 1024, 4096)));
+        assert_eq!(of("nproc=5"), Some(("RLIMIT_NPROC".into(), 5, 5)));
+        assert_eq!(of("core=0:-1"), Some(("RLIMIT_CORE".into(), 0, u64::MAX)));
+        assert_eq!(of("memlock=unlimited"), Some(("RLIMIT_MEMLOCK".into(), u64::MAX, u64::MAX)));
+        for bad in ["", "nofile", "nofile=", "files=1", "nofile=2:1", "nofile=1:2:3", "nofile=+1"] {
+            assert_eq!(of(bad), None, "{bad}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What a user asks for, by nerdctl's flags.
 
+use super::limits::Ulimit;
 use super::{Mount, Privileges};
 
 /// What a user asks for. The default asks for nothing: the image decides.
@@ -27,6 +28,11 @@ pub struct Options {
     pub cpu_quota: Option<u64>,
     /// `--pids-limit`.
     pub pids: Option<u64>,
+    /// `--ulimit`; see [`limits::ulimit`](super::limits::ulimit).
+    pub ulimits: Vec<Ulimit>,
+    /// `--cap-add`, `--cap-drop`: see [`host::capabilities`](super::host::capabilities). None are
+    /// containerd's; a privileged container has all.
+    pub capabilities: Option<Vec<&'static str>>,
     /// `--read-only`: the root file system cannot be written.
     pub read_only: bool,
     /// `--privileged`: what the container may do beyond others.

@@ -4,6 +4,7 @@ use lamina_core::oci::ExecConfig;
 use lamina_core::{Error, Result};
 use serde_json::{Value, json};
 
+use super::limits::Ulimit;
 use super::{Options, User, clip, env, mount};
 
 pub(super) fn of(
@@ -25,9 +26,20 @@ pub(super) fn of(
             "effective": capabilities,
             "permitted": capabilities,
         },
-        "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}],
+        "rlimits": rlimits(options),
         "noNewPrivileges": !options.new_privileges && options.privileged.is_none(),
     }))
+}
+
+/// containerd's, and what was asked for; of two for one thing the later counts.
+fn rlimits(options: &Options) -> Vec<Value> {
+    let mut limits = vec![("RLIMIT_NOFILE", 1024, 1024)];
+    for Ulimit { kind, soft, hard } in &options.ulimits {
+        limits.retain(|(known, ..)| known != kind);
+        limits.push((kind, *soft, *hard));
+    }
+    let limits = limits.into_iter();
+    limits.map(|(kind, soft, hard)| json!({"type": kind, "soft": soft, "hard": hard})).collect()
 }
 
 fn args(config: &ExecConfig, options: &Options) -> Result<Vec<String>> {

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use lamina_client::Client;
 use lamina_core::introspection::Introspection;
 use lamina_core::labels::GC_EXPIRE;
-use lamina_core::{Error, Host, Kind, Labels, Result, Scope};
+use lamina_core::{Error, Host, Kind, Labels, Result, Scope, TaskService};
 use lamina_server::plugin::{Local, Site};
 use lamina_store::fsck::{FsckOptions, Report};
 use lamina_store::{Collected, Store};
@@ -122,6 +122,11 @@ impl Daemon {
             daemon.check_root(&settings.config.root).await?;
         }
         Ok(Some(daemon))
+    }
+
+    /// Its containers that run.
+    pub(crate) fn tasks(&self, scope: &Scope) -> Arc<dyn TaskService> {
+        self.client.tasks(scope)
     }
 
     /// What is done to one store must not happen to another.

@@ -5,7 +5,7 @@ use lamina_core::Result;
 use lamina_core::task::ProcessId;
 use lamina_runtime::spec::signal;
 
-use super::tasks::{self, Tasks};
+use super::tasks::Tasks;
 use crate::cli::{Context, each};
 use crate::out::visible;
 
@@ -23,9 +23,7 @@ pub(crate) struct Kill {
 impl Kill {
     pub(crate) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
         let signal = signal::parse(&self.signal)?;
-        // Beside a daemon tasks are the daemon's.
-        drop(tasks::own(cx, "kill").await?);
-        let tasks = Tasks::reach(cx)?;
+        let tasks = Tasks::reach(cx).await?;
         let killed = each(self.ids, async |id| {
             tasks.service.kill(&ProcessId::init(&id), signal, false).await?;
             cx.line(visible(&id))

@@ -7,9 +7,9 @@ use lamina_core::task::Status;
 use lamina_core::{Filters, Result};
 use serde::Serialize;
 
-use super::tasks::{self, Tasks};
+use super::tasks::Tasks;
 use crate::cli::Context;
-use crate::out::{FormatArg, Table};
+use crate::out::{FormatArg, Table, visible};
 
 /// Lists containers that run
 #[derive(Debug, Args)]
@@ -17,6 +17,9 @@ pub(crate) struct Ps {
     /// Those that do not run, too
     #[arg(long)]
     all: bool,
+    /// Print only identifiers
+    #[arg(long, short)]
+    quiet: bool,
     #[command(flatten)]
     format: FormatArg,
 }
@@ -40,10 +43,14 @@ struct Row {
 impl Ps {
     pub(crate) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
         let records = {
-            let session = tasks::own(cx, "ps").await?;
+            let session = cx.connect().await?;
+            let tasks = Tasks::make(cx, &session)?;
+            let reconciled = tasks.reconcile().await;
+            tasks.close().await;
+            reconciled?;
             session.containers(&cx.scope()).list(Filters::default()).await?
         };
-        let tasks = Tasks::reach(cx)?;
+        let tasks = Tasks::reach(cx).await?;
         let processes = tasks.service.list().await;
         tasks.close().await;
         let processes = processes?.into_iter();
@@ -62,6 +69,9 @@ impl Ps {
             })
         });
         let rows: Vec<Row> = rows.collect();
+        if self.quiet {
+            return rows.iter().try_for_each(|row| cx.line(visible(&row.id)));
+        }
         if self.format.is_json() {
             return cx.out.json(&rows);
         }

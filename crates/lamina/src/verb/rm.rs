@@ -1,19 +1,18 @@
 //! `lamina rm`
 
-use std::time::Duration;
-
 use clap::Args;
 use lamina_core::Result;
 
-use super::stop;
-use super::tasks::{self, Tasks};
-use crate::cli::{Context, each};
+use super::run::make::ROOT_OF;
+use super::snapshot;
+use super::tasks::Tasks;
+use crate::cli::{Context, Session, each};
 use crate::out::visible;
 
 /// Removes containers with what they have written, and prints them
 #[derive(Debug, Args)]
 pub(crate) struct Rm {
-    /// Kill those that run
+    /// Kill those that run, with their shims if these do not answer
     #[arg(long, short)]
     force: bool,
     /// The containers
@@ -23,15 +22,23 @@ pub(crate) struct Rm {
 
 impl Rm {
     pub(crate) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let session = tasks::own(cx, "rm").await?;
-        let tasks = Tasks::reach(cx)?;
+        let session = cx.connect().await?;
+        let tasks = Tasks::make(cx, &session)?;
+        tasks.reconcile().await?;
         let containers = session.containers(&cx.scope());
         let removed = each(&self.ids, async |id| {
-            let container = containers.get(id).await?;
-            if self.force {
-                stop::end(&tasks, id, 9, Duration::ZERO).await?;
+            match containers.get(id).await {
+                Ok(container) => {
+                    if self.force {
+                        tasks.kill_surely(cx, id).await?;
+                    }
+                    tasks.remove(cx, &session, &container).await?;
+                }
+                Err(error) if error.is_not_found() && self.force => {
+                    remove_rest(cx, &session, id).await?.then_some(()).ok_or(error)?;
+                }
+                Err(error) => return Err(error),
             }
-            tasks.remove(cx, &session, &container).await?;
             cx.line(visible(id))
         })
         .await;
@@ -39,4 +46,18 @@ impl Rm {
         let collected = session.collect().await;
         removed.and(collected.map(drop))
     }
+}
+
+/// Removes the root of a container whose record was never made: a `run` of it was killed. Whether there
+/// was one.
+async fn remove_rest(cx: &Context<'_>, session: &Session, id: &str) -> Result<bool> {
+    let snapshotter = session.snapshotter(&cx.scope(), &cx.settings.snapshotter)?;
+    match snapshotter.stat(id).await {
+        Ok(found) if found.labels.get(ROOT_OF).is_some_and(|of| of == id) => {}
+        Err(error) if !error.is_not_found() => return Err(error),
+        _ => return Ok(false),
+    }
+    snapshot::deactivate(cx, session, id).await?;
+    snapshotter.remove(id).await?;
+    Ok(true)
 }

@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use clap::Args;
 use lamina_core::task::{ProcessId, Status};
-use lamina_core::{Container, Error, Result};
+use lamina_core::{Container, Error, Kind, Result};
 use lamina_runtime::spec::{labels, signal};
 
-use super::tasks::{self, Tasks};
+use super::run::restart;
+use super::tasks::Tasks;
 use crate::cli::{Context, each};
 use crate::out::visible;
 
 /// SIGKILL, and how long its effect may take.
-const KILL: u32 = 9;
+pub(super) const KILL: u32 = 9;
 const DYING: Duration = Duration::from_secs(10);
 
 /// Asks the programs of containers to end, kills those that do not, and prints the containers
@@ -33,11 +34,19 @@ pub(crate) struct Stop {
 
 impl Stop {
     pub(crate) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
-        let tasks = Tasks::reach(cx)?;
+        let tasks = Tasks::reach(cx).await?;
         let stopped = each(&self.ids, async |id| {
             let record = {
-                let session = tasks::own(cx, "stop").await?;
-                session.containers(&cx.scope()).get(id).await?
+                let session = cx.connect().await?;
+                let containers = session.containers(&cx.scope());
+                let record = containers.get(id).await?;
+                match restart::explicitly(true, &record.labels) {
+                    None => record,
+                    Some((path, labels)) => {
+                        let changed = Container { labels, ..record };
+                        containers.update(changed, &[path]).await?
+                    }
+                }
             };
             self.stop(&tasks, &record).await?;
             cx.line(visible(id))
@@ -62,6 +71,10 @@ impl Stop {
 pub(super) async fn end(tasks: &Tasks, id: &str, signal: u32, patience: Duration) -> Result<()> {
     let process = ProcessId::init(id);
     match tasks.service.get(&process).await {
+        Ok(found) if found.status == Status::Unknown => {
+            let message = format!("the shim of container {id:?} does not answer");
+            return Err(Error::new(Kind::DeadlineExceeded, message));
+        }
         Ok(found) if found.status == Status::Stopped => return Ok(()),
         Err(error) if error.is_not_found() => return Ok(()),
         found => found?,
@@ -77,6 +90,6 @@ pub(super) async fn end(tasks: &Tasks, id: &str, signal: u32, patience: Duration
     tasks.signal(&process, KILL).await?;
     tokio::time::timeout(DYING, ended()).await.unwrap_or_else(|_| {
         let message = format!("container {id:?} goes on after SIGKILL");
-        Err(Error::new(lamina_core::Kind::DeadlineExceeded, message))
+        Err(Error::new(Kind::DeadlineExceeded, message))
     })
 }

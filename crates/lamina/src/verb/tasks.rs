@@ -1,21 +1,30 @@
 //! Containers that run, for the verbs that deal with them.
 //!
-//! They are reached through their shims, which need no store: the lock is held while records and
-//! snapshots change, never while somebody waits for a container.
+//! The daemon reaches them, if one runs. Otherwise they are reached through their shims, which need no
+//! store: the lock is held while records and snapshots change, never while somebody waits for a container.
 
+pub(super) mod attach;
+pub(super) mod fifos;
 pub(super) mod forward;
-pub(super) mod streams;
+pub(super) mod keys;
+pub(super) mod log;
+pub(super) mod place;
+pub(super) mod pump;
+pub(super) mod terminal;
 
 use std::ffi::OsString;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lamina_core::event::NoEvents;
-use lamina_core::task::{Exit, ProcessId};
+use lamina_core::task::ProcessId;
 use lamina_core::{Container, Error, Kind, Result, TaskService};
 use lamina_runtime::{Config, Runtime, Timeouts};
-use lamina_store::Store;
 
 use crate::cli::{Context, Session, Settings};
+
+/// How long a shim may take to end a program that is killed.
+const ANSWER: Duration = Duration::from_secs(20);
 
 /// Where shims are looked for when the environment does not say.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -23,27 +32,71 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// The tasks of the namespace that was asked for, and what they are reached by.
 #[derive(Debug)]
 pub(super) struct Tasks {
-    runtime: Runtime,
+    /// None where they are a daemon's.
+    runtime: Option<Runtime>,
     pub(super) service: Arc<dyn TaskService>,
 }
 
 impl Tasks {
     /// Reaches tasks, without the store.
-    pub(super) fn reach(cx: &Context<'_>) -> Result<Tasks> {
-        let runtime = Runtime::without_host(config(cx.settings), Arc::new(NoEvents))?;
-        Ok(Tasks { service: runtime.tasks(&cx.scope()), runtime })
+    pub(super) async fn reach(cx: &Context<'_>) -> Result<Tasks> {
+        if let Some(daemon) = cx.daemon().await? {
+            return Ok(Tasks { service: daemon.tasks(&cx.scope()), runtime: None });
+        }
+        Tasks::of(cx, Runtime::without_host(config(cx.settings), Arc::new(NoEvents))?)
     }
 
     /// Makes tasks, too, and holds the store until it is closed.
-    pub(super) fn make(cx: &Context<'_>, store: &Store) -> Result<Tasks> {
-        let host = Arc::new(store.clone());
-        let runtime = Runtime::new(config(cx.settings), host, Arc::new(NoEvents))?;
-        Ok(Tasks { service: runtime.tasks(&cx.scope()), runtime })
+    pub(super) fn make(cx: &Context<'_>, session: &Session) -> Result<Tasks> {
+        match session {
+            Session::Daemon(daemon) => {
+                Ok(Tasks { service: daemon.tasks(&cx.scope()), runtime: None })
+            }
+            Session::Store(store) => {
+                let (host, events) = (Arc::new(store.clone()), Arc::new(NoEvents));
+                Tasks::of(cx, Runtime::new(config(cx.settings), host, events)?)
+            }
+        }
+    }
+
+    fn of(cx: &Context<'_>, runtime: Runtime) -> Result<Tasks> {
+        Ok(Tasks { service: runtime.tasks(&cx.scope()), runtime: Some(runtime) })
+    }
+
+    /// Cleans up after those that nobody has any more, when this process has the store.
+    pub(super) async fn reconcile(&self) -> Result<()> {
+        match &self.runtime {
+            Some(runtime) => runtime.reconcile().await.map(drop),
+            // A daemon sees them end.
+            None => Ok(()),
+        }
+    }
+
+    /// Kills the program of a container; with its shim, if that does not answer.
+    ///
+    /// # Errors
+    /// Those of its shim, and of the daemon that has it.
+    pub(super) async fn kill_surely(&self, cx: &Context<'_>, id: &str) -> Result<()> {
+        let ending = super::stop::end(self, id, super::stop::KILL, Duration::ZERO);
+        let ended = tokio::time::timeout(ANSWER, ending).await.unwrap_or_else(|_| {
+            let message = format!("the shim of container {id:?} does not answer");
+            Err(Error::new(Kind::DeadlineExceeded, message))
+        });
+        match (&self.runtime, ended) {
+            (Some(runtime), Err(error)) => match runtime.destroy(&cx.scope(), id).await {
+                Err(gone) if gone.is_not_found() => Ok(()),
+                Err(stays) => Err(error.context(stays.chain())),
+                Ok(()) => Ok(()),
+            },
+            (_, ended) => ended,
+        }
     }
 
     /// Lets go of the tasks, which live on.
     pub(super) async fn close(self) {
-        self.runtime.close().await;
+        if let Some(runtime) = self.runtime {
+            runtime.close().await;
+        }
     }
 
     /// Sends a signal to a process; one that has ended does not mind.
@@ -51,24 +104,6 @@ impl Tasks {
         match self.service.kill(process, signal, false).await {
             Err(error) if error.is_not_found() => Ok(()),
             sent => sent,
-        }
-    }
-
-    /// Waits for the end of a process, and sends it the signals that this one gets.
-    pub(super) async fn attend(
-        &self,
-        process: &ProcessId,
-        signals: &mut forward::Signals,
-    ) -> Result<Exit> {
-        let mut ended = self.service.wait(process);
-        loop {
-            let signal = tokio::select! {
-                exit = &mut ended => return exit,
-                signal = signals.next() => signal,
-            };
-            if let Err(error) = self.signal(process, signal).await {
-                eprintln!("warning: {}", error.chain());
-            }
         }
     }
 
@@ -89,23 +124,9 @@ impl Tasks {
             let snapshotter = session.snapshotter(&scope, &container.snapshotter)?;
             absent_or(snapshotter.remove(&container.snapshot_key).await)?;
         }
+        place::Place::of(cx, session, &container.id).await?.remove()?;
         absent_or(session.containers(&scope).delete(&container.id).await)
     }
-}
-
-/// The store, which this process has to have: no daemon runs containers yet.
-///
-/// # Errors
-/// Unimplemented when it is a daemon's.
-pub(super) async fn own(cx: &Context<'_>, verb: &str) -> Result<Session> {
-    let session = cx.connect().await?;
-    if let Session::Daemon(daemon) = &session {
-        return Err(Error::unimplemented(format!(
-            "`{verb}` with the daemon at {}: containers run without a daemon only",
-            daemon.socket.display()
-        )));
-    }
-    Ok(session)
 }
 
 /// What is gone already needs not be taken away.

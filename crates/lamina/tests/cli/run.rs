@@ -1,124 +1,12 @@
-//! Containers without a daemon, in containerd's shim.
+//! Containers in containerd's shim, from their begin to their end.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use lamina_core::Platform;
-use lamina_testkit::image::{Flavor, ImageBuilder};
 use lamina_testkit::or_skip;
-use lamina_testkit::registry::TestRegistry;
-use lamina_testkit::tar::{Entry, TarBuilder};
-use serde_json::json;
 
-use crate::environment::{TestEnvironment, says};
-
-fn busybox() -> Result<PathBuf, String> {
-    if !rustix::process::geteuid().is_root() {
-        return Err("needs root".to_owned());
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let find = |program: &str| {
-        let mut found = std::env::split_paths(&path).map(|dir| dir.join(program));
-        found.find(|file| file.is_file()).ok_or_else(|| format!("there is no {program}"))
-    };
-    find("runc")?;
-    find("containerd-shim-runc-v2")?;
-    if !Path::new("/sys/fs/cgroup").read_dir().is_ok_and(|mut dir| dir.next().is_some()) {
-        return Err("there are no control groups".to_owned());
-    }
-    find("busybox")
-}
-
-/// A store, a registry with busybox, and a namespace whose control groups go in the end.
-struct Lab {
-    env: TestEnvironment,
-    registry: TestRegistry,
-    namespace: String,
-}
-
-impl Lab {
-    fn new(busybox: &Path, name: &str) -> Lab {
-        let registry = TestRegistry::start();
-        let entries = ["sh", "echo", "sleep", "cat", "id"]
-            .map(|applet| Entry::symlink(format!("bin/{applet}"), "busybox"));
-        let files = [
-            Entry::dir("bin"),
-            Entry::dir("etc"),
-            Entry::file("etc/passwd", "root:x:0:0::/:/bin/sh\nbob:x:7:8::/:/bin/sh\n"),
-            Entry::file("bin/busybox", fs::read(busybox).unwrap()).mode(0o755),
-        ];
-        let image = ImageBuilder::new(Flavor::Oci)
-            .platform(Platform::host())
-            .layer(TarBuilder::archive(files.into_iter().chain(entries)))
-            .config(json!({"Env": ["PATH=/bin"], "Cmd": ["echo", "from the image"]}))
-            .build();
-        registry.push("busybox", "1", &image);
-        let env = TestEnvironment::new().with_snapshotter("overlayfs").on_tmpfs("size=256m");
-        Lab { env, registry, namespace: format!("run-{name}-{}", std::process::id()) }
-    }
-
-    fn image(&self) -> String {
-        format!("{}/busybox:1", self.registry.host())
-    }
-
-    fn args<'a>(&'a self, args: &[&'a str]) -> Vec<&'a str> {
-        [&["-n", &self.namespace], args].concat()
-    }
-
-    fn ok(&self, args: &[&str]) -> String {
-        self.env.ok(&self.args(args))
-    }
-
-    /// No container, snapshot, bundle, FIFO or control group is left.
-    fn assert_clean(&self) {
-        assert_eq!(self.ok(&["ps", "--all"]), "CONTAINER IMAGE PID STATUS\n");
-        let active = self.ok(&["snapshot", "ls", "kind==active"]);
-        assert_eq!(active, "KEY PARENT KIND\n");
-        let state = self.env.temp().join("state");
-        for place in ["fifo", &format!("io.containerd.runtime.v2.task/{}", self.namespace)] {
-            let left = fs::read_dir(state.join(place)).map_or(0, Iterator::count);
-            assert_eq!(left, 0, "{place}");
-        }
-    }
-}
-
-impl Lab {
-    /// Whether a process has our namespace as an argument, which no other test has.
-    fn has_shims(&self) -> bool {
-        let ours = |process: fs::DirEntry| {
-            let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
-            let mut arguments = line.split(|byte| *byte == 0);
-            arguments.any(|argument| argument == self.namespace.as_bytes())
-        };
-        fs::read_dir("/proc").into_iter().flatten().flatten().any(ours)
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let run = self.env.run(&self.args(&["ps", "--all"]));
-            for id in run.stdout.lines().skip(1).filter_map(|line| line.split(' ').next()) {
-                self.env.run(&self.args(&["rm", "-f", id]));
-            }
-        }
-        // A shim ends some seconds after its task: nobody takes the last of its events.
-        for _ in 0..300 {
-            if !self.has_shims() {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(100));
-        }
-        // Where control groups are of version 1, there is one for each controller.
-        let groups = Path::new("/sys/fs/cgroup");
-        let _ = fs::remove_dir(groups.join(&self.namespace));
-        for controller in fs::read_dir(groups).into_iter().flatten().flatten() {
-            let _ = fs::remove_dir(controller.path().join(&self.namespace));
-        }
-    }
-}
+use crate::environment::says;
+use crate::lab::{Lab, busybox};
 
 #[test]
 fn privileged_a_program_runs_and_its_end_is_ours() {

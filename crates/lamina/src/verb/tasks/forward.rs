@@ -10,7 +10,10 @@ use crate::cli::ignored;
 
 /// Signals that came while nobody asked are kept, one of each kind.
 #[derive(Debug)]
-pub(in crate::verb) struct Signals(Vec<(u32, Signal)>);
+pub(in crate::verb) struct Signals {
+    heard: Vec<(u32, Signal)>,
+    resized: Signal,
+}
 
 impl Signals {
     /// Listens from now on. A signal that the process was started to ignore stays ignored.
@@ -31,19 +34,29 @@ impl Signals {
         let heard: std::io::Result<_> =
             kinds.map(|kind| Ok((kind.as_raw_value().unsigned_abs(), signal(kind)?))).collect();
         let failed = |cause| Error::internal("listen for signals").with_source(cause);
-        Ok(Signals(heard.map_err(failed)?))
+        let resized = signal(SignalKind::window_change()).map_err(failed)?;
+        Ok(Signals { heard: heard.map_err(failed)?, resized })
     }
 
-    /// The number of the next one.
-    pub(super) async fn next(&mut self) -> u32 {
+    /// The next one.
+    pub(super) async fn next(&mut self) -> Heard {
         poll_fn(|cx| {
-            for (number, signal) in &mut self.0 {
+            for (number, signal) in &mut self.heard {
                 if signal.poll_recv(cx).is_ready() {
-                    return Poll::Ready(*number);
+                    return Poll::Ready(Heard::Signal(*number));
                 }
             }
-            Poll::Pending
+            self.resized.poll_recv(cx).map(|_| Heard::Resized)
         })
         .await
     }
+}
+
+/// What a process is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// A signal for it, by number.
+    Signal(u32),
+    /// Our terminal has another size.
+    Resized,
 }
