@@ -111,6 +111,7 @@ pub(crate) const ESSENTIAL: &[&str] = &[
     "sh",
     "sleep",
     "stat",
+    "stty",
     "sync",
     "tar",
     "timeout",

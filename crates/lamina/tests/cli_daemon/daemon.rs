@@ -86,19 +86,3 @@ fn flags_that_the_daemon_would_not_hear_of_are_refused() {
         says(&error, &[flag.split('=').next().unwrap(), "cannot be asked of the daemon"]);
     }
 }
-
-#[test]
-fn containers_do_not_run_beside_a_daemon() {
-    let env = TestEnvironment::new();
-    for args in [
-        &["run", "busybox"][..],
-        &["ps"],
-        &["exec", "c", "sh"],
-        &["stop", "c"],
-        &["kill", "c"],
-        &["rm", "c"],
-    ] {
-        let said = env.fails(args);
-        assert!(said.contains("without a daemon only") && said.contains(args[0]), "{said}");
-    }
-}

@@ -29,6 +29,8 @@ mod image_mount;
 mod image_state;
 #[path = "../cli/image_unpack.rs"]
 mod image_unpack;
+#[path = "../cli/lab.rs"]
+mod lab;
 #[path = "../cli/lease.rs"]
 mod lease;
 #[path = "../cli/namespace.rs"]
@@ -37,6 +39,14 @@ mod namespace;
 mod pull_access;
 #[path = "../cli/pull_terminal.rs"]
 mod pull_terminal;
+#[path = "../cli/run.rs"]
+mod run;
+#[path = "../cli/run_logs.rs"]
+mod run_logs;
+#[path = "../cli/run_terminal.rs"]
+mod run_terminal;
+#[path = "../cli/run_verbs.rs"]
+mod run_verbs;
 #[path = "../cli/snapshot.rs"]
 mod snapshot;
 #[path = "../cli/untrusted.rs"]
