@@ -9,17 +9,50 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use lamina_core::{Host as _, Mount, Snapshotter};
+use lamina_server::standalone;
 use lamina_store::mount::{self, How};
+use lamina_testkit::containers::until;
 use lamina_testkit::disk::{Disk, Mounted};
 use lamina_testkit::for_each_snapshot_case;
 use lamina_testkit::suite::snapshots::{Facts, Harness, Lab};
 use support::{Server, scope};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+/// Serves `overlayfs` for the proxy `served` of a daemon, until it is told to stop.
+struct Behind {
+    serving: JoinHandle<lamina_core::Result<()>>,
+    stop: Arc<Notify>,
+}
+
+impl Behind {
+    fn start(runtime: &Runtime, top: &Path) -> Behind {
+        let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+        let root = top.join("behind");
+        let options = standalone::Options {
+            store: lamina_store::Options::new(&root, root.join("state")),
+            snapshotter: "overlayfs".to_owned(),
+            address: support::served(top),
+            uid: uid.as_raw(),
+            gid: gid.as_raw(),
+        };
+        let stop = Arc::new(Notify::new());
+        let told = Arc::clone(&stop);
+        let serving = runtime
+            .spawn(async move { standalone::serve(options, async || told.notified().await).await });
+        until("it listens", || {
+            std::os::unix::net::UnixStream::connect(support::served(top)).is_ok()
+        });
+        Behind { serving, stop }
+    }
+}
 
 /// A daemon with nothing in it, one of whose snapshotters is under test.
 struct Remote {
     server: Option<Server>,
+    behind: Option<Behind>,
     runtime: Runtime,
     name: &'static str,
     facts: Facts,
@@ -52,16 +85,28 @@ impl Remote {
         let runtime = Runtime::new().unwrap();
         let server = Some(runtime.block_on(Server::start_in(&top)));
         std::fs::create_dir(top.join("mnt")).unwrap();
-        let overlay = name == "overlayfs";
+        let behind = (name == "served").then(|| Behind::start(&runtime, &top));
+        let overlay = name != "native";
         let facts = Facts {
             rebase: overlay,
             mounts: true,
             renames_directories: !overlay,
             usage_includes_parent: !overlay,
+            images: false,
             layers: 32,
         };
         let (mounted, mount_points) = (Mounted(top.join("mnt")), AtomicU32::new(0));
-        Ok(Remote { server, runtime, name, facts, mount_points, mounted, _dir: dir, _disk: disk })
+        Ok(Remote {
+            server,
+            behind,
+            runtime,
+            name,
+            facts,
+            mount_points,
+            mounted,
+            _dir: dir,
+            _disk: disk,
+        })
     }
 }
 
@@ -69,6 +114,13 @@ impl Drop for Remote {
     fn drop(&mut self) {
         if let Some(server) = self.server.take() {
             self.runtime.block_on(server.stop());
+        }
+        if let Some(behind) = self.behind.take() {
+            behind.stop.notify_one();
+            let served = self.runtime.block_on(behind.serving);
+            if !std::thread::panicking() {
+                served.unwrap().unwrap();
+            }
         }
     }
 }
@@ -120,6 +172,22 @@ macro_rules! native {
             super::run(stringify!($test), "native", lamina_testkit::suite::snapshots::$case);
         })*
     };
+}
+
+macro_rules! served {
+    ($($case:ident $test:ident),* $(,)?) => {
+        $(#[test]
+        fn $test() {
+            super::run(stringify!($test), "served", lamina_testkit::suite::snapshots::$case);
+        })*
+    };
+}
+
+/// `overlayfs` of another process, as the daemon's proxy.
+mod proxied {
+    use super::*;
+
+    for_each_snapshot_case!(served);
 }
 
 mod overlay {

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use crate::config::Config;
+use crate::differs::Differs;
 use crate::events::{Bounds, Dispatcher, Hub};
 use crate::gc;
 use crate::metrics::{self, Metrics};
@@ -82,7 +83,8 @@ impl Daemon {
         let owner = Owner { uid: config.grpc.uid, gid: config.grpc.gid };
         // The lock is a daemon's for as long as it lives: no use in waiting for it.
         socket::check_free(&address)?;
-        let transfer = transfer::Shared::new(&config.transfer, &config.limits)?;
+        let differs = Differs::new(&config)?;
+        let transfer = transfer::Shared::new(&config)?;
         let (events, dispatcher) = Hub::new(Bounds::default());
         store.events = events.clone();
         store.remotes = proxy::snapshotters(&config, &store.snapshotters)?;
@@ -126,6 +128,7 @@ impl Daemon {
             introspection: Arc::new(plugin::Local(site)),
             store,
             runtime,
+            differs,
             events,
             streams: Streams::default(),
             transfer,

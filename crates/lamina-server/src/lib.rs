@@ -7,6 +7,7 @@
 
 pub mod config;
 pub mod daemon;
+mod differs;
 mod events;
 mod gc;
 mod metrics;
@@ -17,6 +18,7 @@ mod proxy;
 mod runtime;
 mod service;
 mod socket;
+pub mod standalone;
 mod streams;
 mod transfer;
 mod upkeep;

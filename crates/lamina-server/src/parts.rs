@@ -8,6 +8,7 @@ use lamina_store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::differs::Differs;
 use crate::events::Hub;
 use crate::streams::Streams;
 use crate::transfer;
@@ -23,6 +24,8 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
     /// The containers that run on this host.
     pub(crate) runtime: Runtime,
+    /// Who lays layers down.
+    pub(crate) differs: Differs,
     /// Where events go through.
     pub(crate) events: Arc<Hub>,
     /// What clients have opened beside their calls.

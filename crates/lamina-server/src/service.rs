@@ -20,6 +20,9 @@ mod tasks;
 mod transfer;
 mod version;
 
+use std::sync::Arc;
+
+use lamina_core::Snapshotter;
 use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::{Response, Status};
@@ -77,6 +80,14 @@ services![
     transfer::server,
     version::server,
 ];
+
+/// The service of snapshots over one snapshotter, and nothing else.
+pub(crate) fn of_one(snapshotter: Arc<dyn Snapshotter>) -> Routes {
+    let server = snapshots::server_of_one(snapshotter)
+        .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE);
+    Routes::new(server)
+}
 
 fn name_of<S: NamedService>(_: fn(&Parts) -> S) -> &'static str {
     S::NAME

@@ -5,6 +5,7 @@
 
 mod board;
 mod credentials;
+mod defaults;
 mod pull;
 mod records;
 mod told;
@@ -23,6 +24,7 @@ use crate::config;
 
 pub(crate) use board::Board;
 pub(crate) use credentials::FromStream;
+use defaults::Defaults;
 
 /// Where `hosts.toml` files lie when nothing else is configured, as containerd has it.
 const HOSTS_DIRS: [&str; 2] = ["/etc/containerd/certs.d", "/etc/docker/certs.d"];
@@ -36,6 +38,7 @@ pub(crate) struct Shared {
     downloads: usize,
     /// What manifests, indexes and configs may have.
     documents: oci::Limits,
+    defaults: Arc<Defaults>,
 }
 
 impl Shared {
@@ -44,7 +47,8 @@ impl Shared {
     ///
     /// # Errors
     /// InvalidArgument for a proxy that cannot be used.
-    pub(crate) fn new(settings: &config::Transfer, limits: &config::Limits) -> Result<Shared> {
+    pub(crate) fn new(all: &config::Config) -> Result<Shared> {
+        let (settings, limits) = (&all.transfer, &all.limits);
         let hosts_dirs = match &settings.config_path {
             Some(list) => std::env::split_paths(list).collect(),
             None => HOSTS_DIRS.map(Into::into).to_vec(),
@@ -60,6 +64,7 @@ impl Shared {
             flights: Flights::new(),
             downloads: settings.max_concurrent_downloads,
             documents: limits.documents,
+            defaults: Arc::new(Defaults::new(all)),
         })
     }
 }

@@ -43,7 +43,7 @@ async fn plugins_are_listed_by_type_and_id() {
     let snapshotters = plugins(&mut client, &["type==io.containerd.snapshotter.v1"]).await;
     assert_eq!(
         snapshotters,
-        ["blockfile", "btrfs", "devmapper", "erofs", "native", "overlayfs", "zfs"]
+        ["aufs", "blockfile", "btrfs", "devmapper", "erofs", "native", "overlayfs", "zfs"]
     );
     let native = plugins(&mut client, &["type==io.containerd.snapshotter.v1,id==native"]).await;
     assert_eq!(native, ["native"]);

@@ -214,7 +214,7 @@ async fn a_proxy_that_nobody_serves_is_named_and_stops_nothing() {
     assert_eq!(native, [PluginStatus::Ok, PluginStatus::Skip]);
     let [blobs] = find("io.containerd.content.v1", "blobs").try_into().unwrap();
     assert_eq!(blobs.status(), PluginStatus::Skip);
-    assert!(blobs.init_error.unwrap().message.contains("not supported"));
+    assert!(blobs.init_error.unwrap().message.contains("cannot take the place"));
     drop(client);
     running.drain().await.unwrap();
 }

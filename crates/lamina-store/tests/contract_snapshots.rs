@@ -3,6 +3,8 @@
 // Helpers of tests fail by panicking, and each program uses a part of the harness.
 #![allow(clippy::unwrap_used, clippy::panic, dead_code, unreachable_pub)]
 
+#[path = "../examples/copying.rs"]
+mod copying;
 #[path = "support/fake_driver.rs"]
 mod fake_driver;
 #[path = "support/proxy.rs"]
@@ -67,6 +69,34 @@ mod btrfs {
     }
 
     for_each_snapshot_case!(privileged);
+}
+
+mod blockfile {
+    use super::*;
+
+    fn harness() -> Result<StoreHarness, String> {
+        StoreHarness::blockfile()
+    }
+
+    for_each_snapshot_case!(privileged);
+}
+
+/// The one that docs/write-a-snapshotter.md makes.
+mod written {
+    use super::*;
+
+    fn harness() -> Result<StoreHarness, String> {
+        StoreHarness::of(vec![copying::source()], "copying")
+    }
+
+    for_each_snapshot_case!(privileged);
+
+    #[test]
+    fn the_page_shows_what_is_run_here() {
+        let page = include_str!("../../../docs/write-a-snapshotter.md");
+        let code = include_str!("../examples/copying.rs");
+        assert!(page.contains(&format!("```rust\n{code}```\n")), "docs/write-a-snapshotter.md");
+    }
 }
 
 mod fake {

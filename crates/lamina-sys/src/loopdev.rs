@@ -215,6 +215,31 @@ pub fn backing_file(number: u32) -> Result<Option<PathBuf>> {
     }
 }
 
+/// The numbers of the loop devices that can write to the file at `path` (absolute, without links),
+/// as this process sees its path.
+pub fn writers_of(path: impl AsRef<Path>) -> Result<Vec<u32>> {
+    let (path, sys) = (path.as_ref(), "/sys/block");
+    let mut numbers = Vec::new();
+    let entries = match std::fs::read_dir(sys) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(numbers),
+        Err(error) => return Err(from_io("readdir", &error).on(sys)),
+    };
+    for entry in entries {
+        let name = entry.map_err(|error| from_io("readdir", &error).on(sys))?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix("loop")?.parse().ok());
+        let Some(number) = number else { continue };
+        if backing_file(number)?.is_some_and(|file| file == path) && !refuses_writes(number) {
+            numbers.push(number);
+        }
+    }
+    Ok(numbers)
+}
+
+fn refuses_writes(number: u32) -> bool {
+    std::fs::read(format!("/sys/block/loop{number}/ro")).is_ok_and(|text| text.starts_with(b"1"))
+}
+
 fn open_control() -> Result<OwnedFd> {
     let path = "/dev/loop-control";
     rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).call_on("open", path)

@@ -49,10 +49,18 @@ impl Daemon {
     /// # Panics
     /// As [`start`](Self::start).
     pub fn start_in(program: &Program, parent: &Path) -> Daemon {
+        Daemon::start_with(program, parent, "")
+    }
+
+    /// [`start_in`](Self::start_in) with more of a configuration.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn start_with(program: &Program, parent: &Path, more: &str) -> Daemon {
         let folder = tempfile::Builder::new().prefix("daemon-").tempdir_in(parent);
         let dir = folder.expect("a folder");
         let at = dir.path();
-        std::fs::write(at.join("config.toml"), config(at)).expect("write a configuration");
+        std::fs::write(at.join("config.toml"), config(at) + more).expect("write a configuration");
         let log = File::create(at.join("log")).expect("create a log");
         let mut command = match program {
             Program::Containerd(path) => Command::new(path),

@@ -60,6 +60,20 @@ impl Disk {
     }
 }
 
+/// Makes an image with an empty ext4 at `path`, as `blockfile` wants one: it
+/// has no `lost+found`.
+///
+/// # Errors
+/// What this machine lacks, for a line that says why a test was skipped.
+pub fn scratch_image(path: &Path, size: u64) -> Result<(), String> {
+    let file = std::fs::File::create(path).map_err(|error| error.to_string())?;
+    file.set_len(size).map_err(|error| error.to_string())?;
+    let make = ["-q", "-F", "-E", "nodiscard,lazy_itable_init=1"].map(OsStr::new);
+    run("mkfs.ext4", make.into_iter().chain([path.as_os_str()]))?;
+    let remove = ["-w", "-R", "rmdir lost+found"].map(OsStr::new);
+    run("debugfs", remove.into_iter().chain([path.as_os_str()]))
+}
+
 /// Unmounts everything at and below a path when dropped, also when the test failed. What cannot be
 /// unmounted now is detached.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 //! Exit codes: 0 it was done; 1 it failed; 2 the command line itself is wrong; 129, 130 or 143 it was
 //! interrupted by SIGHUP, SIGINT or SIGTERM. A reader of our output who leaves early is no failure.
 
+mod chosen;
 mod context;
 mod failure;
 mod globals;

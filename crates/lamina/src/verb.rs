@@ -29,6 +29,7 @@ mod rm;
 mod run;
 mod serve;
 mod snapshot;
+mod snapshotter;
 mod stop;
 mod task;
 mod tasks;
@@ -43,6 +44,7 @@ use crate::cli::Context;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     Serve(serve::Serve),
+    Snapshotter(snapshotter::Snapshotter),
     Pull(pull::Pull),
     Run(Box<run::Run>),
     Ps(ps::Ps),
@@ -88,7 +90,7 @@ pub(crate) enum Verb {
 impl Verb {
     /// Whether it works for many at once, and logs.
     pub(crate) fn serves(&self) -> bool {
-        matches!(self, Verb::Serve(_))
+        matches!(self, Verb::Serve(_) | Verb::Snapshotter(_))
     }
 
     /// What shims start, which needs no settings.
@@ -103,6 +105,7 @@ impl Verb {
     pub(crate) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
         match self {
             Verb::Serve(verb) => verb.run(cx.settings).await,
+            Verb::Snapshotter(verb) => verb.run(cx.settings).await,
             Verb::Pull(verb) => verb.run(cx).await,
             Verb::Run(verb) => verb.run(cx).await,
             Verb::Ps(verb) => verb.run(cx).await,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use lamina_client::Client;
 use lamina_core::{Namespace, Scope};
-use lamina_server::config::{Gc, Socket};
+use lamina_server::config::{Gc, Proxy, ProxyKind, Socket};
 use lamina_server::{Config, Daemon, Running, daemon};
 use tempfile::TempDir;
 
@@ -31,10 +31,26 @@ pub(crate) async fn serve(top: &Path) -> Running {
         // Tests keep things that nothing refers to.
         gc: Gc { startup_delay: std::time::Duration::from_secs(3600), ..Gc::default() },
         grpc: Socket { address: Some(socket(top)), uid: uid.as_raw(), gid: gid.as_raw() },
+        proxies: [("served".to_owned(), proxy(top))].into(),
         ..Config::default()
     };
     let options = daemon::Options { store: config.store(), config };
     Daemon::build(options).await.unwrap().spawn()
+}
+
+/// Where a daemon that lives in `top` looks for the proxy snapshotter `served`.
+pub(crate) fn served(top: &Path) -> PathBuf {
+    top.join("served")
+}
+
+fn proxy(top: &Path) -> Proxy {
+    Proxy {
+        kind: ProxyKind::Snapshotter,
+        address: served(top),
+        platform: None,
+        capabilities: vec!["rebase".to_owned()],
+        exports: Default::default(),
+    }
 }
 
 impl Server {

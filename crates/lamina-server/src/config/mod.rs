@@ -79,6 +79,10 @@ pub struct Config {
     pub opt: PathBuf,
     /// Time limits by containerd's names.
     pub timeouts: BTreeMap<String, Duration>,
+    /// The differs that are asked, in this order.
+    pub differs: Vec<String>,
+    /// Whether a layer is durable when it was laid down, and not only when it is committed.
+    pub sync_diffs: bool,
     /// Plugins in processes of their own, by name.
     pub proxies: BTreeMap<String, Proxy>,
 }
@@ -153,6 +157,8 @@ impl Default for Config {
             cri_snapshotter: DEFAULT_SNAPSHOTTER.into(),
             opt: "/opt/containerd".into(),
             timeouts: BTreeMap::new(),
+            differs: vec!["walking".to_owned()],
+            sync_diffs: false,
             proxies: BTreeMap::new(),
         }
     }

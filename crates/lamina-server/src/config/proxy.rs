@@ -8,6 +8,7 @@ use lamina_store::snapshot::driver::Capabilities;
 use toml::{Table, Value};
 
 use super::value::{Field, Wanted};
+use crate::differs::OWN;
 
 /// A plugin that is reached through a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,8 +60,15 @@ impl Proxy {
             ProxyKind::Snapshotter if built_in.iter().any(|source| source.name == name) => {
                 Some("a built-in snapshotter has this name")
             }
-            ProxyKind::Snapshotter => None,
-            _ => Some("proxies of this type are not supported"),
+            ProxyKind::Differ if OWN.contains(&name) => Some("a built-in differ has this name"),
+            ProxyKind::Snapshotter | ProxyKind::Differ => None,
+            // Rows, files and what they keep from being collected change together here, which another
+            // process' store cannot take part in.
+            ProxyKind::Content => Some(
+                "blobs are kept with the records that refer to them, so another content store cannot \
+                 take the place of this one",
+            ),
+            ProxyKind::Sandbox => Some("proxies of this type are not supported"),
         }
     }
 

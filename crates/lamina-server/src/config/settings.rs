@@ -277,6 +277,20 @@ pub(super) const GROUPS: &[Group] = &[
     },
     Group {
         about: "",
+        path: &["plugins", "io.containerd.service.v1.diff-service"],
+        older: &[],
+        used: true,
+        settings: &[
+            setting!(
+                "default",
+                "Who is asked to lay a layer down: \"walking\", or a proxy of type \"diff\". In order.",
+                differs
+            ),
+            setting!("sync_fs", "A layer is durable when it was laid down.", sync_diffs),
+        ],
+    },
+    Group {
+        about: "",
         path: &["plugins", "io.containerd.internal.v1.opt"],
         older: &[],
         used: true,
@@ -325,6 +339,38 @@ pub(super) const GROUPS: &[Group] = &[
         used: true,
         settings: &[setting!("root_path", "Where it keeps its files.", drivers.btrfs.root_path)],
     },
+    Group {
+        about: "",
+        path: &["plugins", "io.containerd.snapshotter.v1.blockfile"],
+        older: &[],
+        used: true,
+        settings: &[
+            setting!("root_path", "Where it keeps its files.", drivers.blockfile.root_path),
+            setting!(
+                "scratch_file",
+                "An image with an empty file system, of which snapshots without a parent are copies.",
+                drivers.blockfile.scratch_file
+            ),
+            setting!("fs_type", "The file system in it.", drivers.blockfile.fs_type),
+            setting!(
+                "mount_options",
+                "Options of each mount; \"loop\" is added.",
+                drivers.blockfile.mount_options
+            ),
+            setting!(
+                "recreate_scratch",
+                "Copy scratch_file at each start, and not only at the first.",
+                drivers.blockfile.recreate_scratch
+            ),
+        ],
+    },
+    Group {
+        about: "",
+        path: &["plugins", "io.containerd.snapshotter.v1.aufs"],
+        older: &[],
+        used: true,
+        settings: &[setting!("root_path", "Where it keeps its files.", drivers.aufs.root_path)],
+    },
     super::limits::GROUP,
 ];
 
@@ -343,5 +389,4 @@ pub(super) const AS_HERE: &[(&str, &str)] = &[
     ("plugins.\"io.containerd.server.v1.grpc\".max_send_message_size", "16777216"),
     ("plugins.\"io.containerd.metrics.v1.grpc-prometheus\".grpc_histogram", "false"),
     ("plugins.\"io.containerd.metadata.v1.bolt\".no_sync", "false"),
-    ("plugins.\"io.containerd.service.v1.diff-service\".default", "[\"walking\"]"),
 ];

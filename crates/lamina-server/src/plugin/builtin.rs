@@ -11,7 +11,7 @@ use lamina_store::content::Sharing;
 use lamina_store::snapshot::State;
 
 use super::{Fault, Init, Loaded, Plugin, Site};
-use crate::config::Proxy;
+use crate::config::{Proxy, ProxyKind};
 
 /// The type of snapshotters.
 pub const SNAPSHOTTER: &str = "io.containerd.snapshotter.v1";
@@ -21,7 +21,8 @@ pub(super) const GRPC: &str = "io.containerd.grpc.v1";
 pub(super) const RUNTIME: &str = "io.containerd.runtime.v2";
 
 const CONTENT: &str = "io.containerd.content.v1";
-const DIFFER: &str = "io.containerd.differ.v1";
+/// The type of differs.
+pub(crate) const DIFFER: &str = "io.containerd.differ.v1";
 const EVENT: &str = "io.containerd.event.v1";
 const GC: &str = "io.containerd.gc.v1";
 const INTERNAL: &str = "io.containerd.internal.v1";
@@ -138,7 +139,7 @@ const SERVICES: &[Service] = &[
 ];
 
 /// Snapshotters of containerd that are not built in.
-const NOT_BUILT_IN: [&str; 4] = ["blockfile", "devmapper", "erofs", "zfs"];
+const NOT_BUILT_IN: [&str; 3] = ["devmapper", "erofs", "zfs"];
 
 /// The plugin of a gRPC service.
 pub(super) fn grpc_id(name: &str) -> Option<&'static str> {
@@ -187,6 +188,7 @@ pub(super) fn all(site: &Site) -> Vec<Plugin> {
             None => Err(Fault::Skip { why: "no daemon serves it".to_owned(), about }),
         }
     }));
+    plugins.extend(differ_proxies(site));
     plugins.extend(behind(&[SERVICE]));
     plugins.extend(behind(&[SANDBOXES, STREAMING, TRANSFER]));
     let names = site.services.iter().flatten();
@@ -270,6 +272,26 @@ fn proxies(site: &Site) -> Vec<Plugin> {
         }))
     };
     site.config.proxies.iter().filter_map(refused).collect()
+}
+
+/// Differs of other processes. Whether one answers, each call finds out.
+fn differ_proxies(site: &Site) -> Vec<Plugin> {
+    let built_in = &site.store.options().snapshotters;
+    let used = |(name, proxy): (&String, &Proxy)| {
+        if proxy.kind != ProxyKind::Differ || proxy.refused(name, built_in).is_some() {
+            return None;
+        }
+        let (id, about) = (name.clone(), proxy.clone());
+        Some(plugin(DIFFER, name, &[], move |site| match site.config.differs.contains(&id) {
+            true => Ok(proxied(&about)),
+            false => Err(Fault::Skip {
+                why: "plugins.\"io.containerd.service.v1.diff-service\".default does not name it"
+                    .to_owned(),
+                about: proxied(&about),
+            }),
+        }))
+    };
+    site.config.proxies.iter().filter_map(used).collect()
 }
 
 fn is_proxy(state: &State) -> bool {

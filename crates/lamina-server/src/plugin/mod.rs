@@ -20,6 +20,7 @@ use lamina_store::Store;
 
 use crate::config::{self, Config};
 
+pub(crate) use builtin::DIFFER;
 pub use builtin::SNAPSHOTTER;
 pub use introspection::Local;
 

@@ -2,7 +2,6 @@
 
 use lamina_api::convert::{any, descriptor, field, mount, timestamp};
 use lamina_api::proto::containerd::services::diff::v1 as proto;
-use lamina_core::Host as _;
 use lamina_core::diff::{ApplyOptions, CompareOptions};
 use proto::diff_server::DiffServer;
 use tonic::{Request, Response};
@@ -21,7 +20,7 @@ pub(super) fn server(parts: &Parts) -> DiffServer<Diff> {
 #[tonic::async_trait]
 impl proto::diff_server::Diff for Diff {
     async fn apply(&self, request: Request<proto::ApplyRequest>) -> Answer<proto::ApplyResponse> {
-        let differ = self.0.store.differ(&scope(&request)?);
+        let differ = self.0.differs.scoped(&self.0.store, &scope(&request)?);
         let asked = request.into_inner();
         let layer = field::required("diff", asked.diff)
             .and_then(|layer| descriptor::decode("diff", layer))
@@ -34,7 +33,7 @@ impl proto::diff_server::Diff for Diff {
     }
 
     async fn diff(&self, request: Request<proto::DiffRequest>) -> Answer<proto::DiffResponse> {
-        let differ = self.0.store.differ(&scope(&request)?);
+        let differ = self.0.differs.scoped(&self.0.store, &scope(&request)?);
         let asked = request.into_inner();
         let (lower, upper) = (mount::decode_all(asked.left), mount::decode_all(asked.right));
         let epoch = timestamp::decode_optional("source_date_epoch", asked.source_date_epoch);

@@ -14,11 +14,21 @@ use super::scope::scope;
 use super::{Answer, status};
 use crate::parts::Parts;
 
+/// Which snapshotters there are.
 #[derive(Debug)]
-pub(super) struct Snapshots(Parts);
+pub(super) enum Snapshots {
+    /// Those of a host, by name, in the namespace that a call names.
+    Host(Parts),
+    /// One, whatever name and namespace a call says.
+    One(Arc<dyn Snapshotter>),
+}
 
 pub(super) fn server(parts: &Parts) -> SnapshotsServer<Snapshots> {
-    SnapshotsServer::new(Snapshots(parts.clone()))
+    SnapshotsServer::new(Snapshots::Host(parts.clone()))
+}
+
+pub(super) fn server_of_one(snapshotter: Arc<dyn Snapshotter>) -> SnapshotsServer<Snapshots> {
+    SnapshotsServer::new(Snapshots::One(snapshotter))
 }
 
 impl Snapshots {
@@ -28,9 +38,13 @@ impl Snapshots {
         request: Request<T>,
         name: impl FnOnce(&mut T) -> &mut String,
     ) -> Result<(Arc<dyn Snapshotter>, T), Status> {
+        let parts = match self {
+            Snapshots::One(one) => return Ok((Arc::clone(one), request.into_inner())),
+            Snapshots::Host(parts) => parts,
+        };
         let scope = scope(&request)?;
         let mut asked = request.into_inner();
-        let (store, name) = (self.0.store.clone(), std::mem::take(name(&mut asked)));
+        let (store, name) = (parts.store.clone(), std::mem::take(name(&mut asked)));
         // The first use opens it, which reads its directories.
         let opening = tokio::task::spawn_blocking(move || store.snapshotter(&scope, &name));
         let opened = opening

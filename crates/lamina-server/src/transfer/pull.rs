@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lamina_core::platform::Matcher;
-use lamina_core::transfer::{NewImages, Progress, ProgressSink, RegistryEnd, Stage, Unpack};
+use lamina_core::transfer::{NewImages, Progress, ProgressSink, RegistryEnd, Stage};
 use lamina_core::{Error, Host, Platform, Reference, Result};
 use lamina_image::pull::{Choice, Platforms, Pull, Silent};
 use lamina_image::registry::{Proxies, Registry};
@@ -13,9 +13,6 @@ use lamina_image::unpack::unpack;
 use super::records;
 use super::told::Told;
 use super::{Shared, Transfers};
-
-/// Where images are unpacked when a client names no snapshotter.
-const SNAPSHOTTER: &str = "overlayfs";
 
 impl Transfers {
     pub(super) async fn pull(
@@ -36,7 +33,8 @@ impl Transfers {
         for warning in repository.warnings() {
             tracing::warn!(image = name, "{warning}");
         }
-        let mut unpacks = by_snapshotter(&to.unpacks).into_iter();
+        let unpacks = self.shared.defaults.fill(&self.store, &self.scope, &to.unpacks).await?;
+        let mut unpacks = by_snapshotter(unpacks).into_iter();
         let first = unpacks.next();
         let pull = Pull {
             repository,
@@ -130,17 +128,12 @@ fn client(shared: &Shared, from: &RegistryEnd) -> Result<Registry> {
 }
 
 /// Which snapshotter gets which platforms, in the client's order.
-fn by_snapshotter(unpacks: &[Unpack]) -> Vec<(String, Vec<Platform>)> {
+fn by_snapshotter(unpacks: Vec<(String, Platform)>) -> Vec<(String, Vec<Platform>)> {
     let mut found: Vec<(String, Vec<Platform>)> = Vec::new();
-    for unpack in unpacks {
-        let snapshotter = match unpack.snapshotter.as_str() {
-            "" => SNAPSHOTTER,
-            name => name,
-        };
-        let platform = unpack.platform.clone().unwrap_or_else(Platform::host);
-        match found.iter_mut().find(|(name, _)| name == snapshotter) {
+    for (snapshotter, platform) in unpacks {
+        match found.iter_mut().find(|(name, _)| *name == snapshotter) {
             Some((_, platforms)) => platforms.push(platform),
-            None => found.push((snapshotter.to_owned(), vec![platform])),
+            None => found.push((snapshotter, vec![platform])),
         }
     }
     found
@@ -183,14 +176,10 @@ mod tests {
     #[test]
     fn one_snapshotter_gets_its_platforms_together() {
         let (amd64, arm64) = (Platform::new("linux", "amd64"), Platform::new("linux", "arm64"));
-        let unpack = |platform: Option<&Platform>, snapshotter: &str| Unpack {
-            platform: platform.cloned(),
-            snapshotter: snapshotter.to_owned(),
-        };
-        let found = by_snapshotter(&[
-            unpack(Some(&amd64), ""),
-            unpack(None, "native"),
-            unpack(Some(&arm64), "overlayfs"),
+        let found = by_snapshotter(vec![
+            ("overlayfs".to_owned(), amd64.clone()),
+            ("native".to_owned(), Platform::host()),
+            ("overlayfs".to_owned(), arm64.clone()),
         ]);
         let wanted = [
             ("overlayfs".to_owned(), vec![amd64, arm64]),

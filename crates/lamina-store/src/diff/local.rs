@@ -13,12 +13,13 @@ use lamina_core::diff::{self, ApplyProgress, CompareOptions, Differ};
 use lamina_core::{Descriptor, Error, Mount, Result, media_type};
 use lamina_sys::fs;
 
-use super::apply::{Applied, ApplyOptions, Limits, Target, apply_layer};
+use super::apply::{Applied, ApplyOptions, Limits, Space, Target, apply_layer};
 use crate::blocking::{self, Caller};
 use crate::content;
 use crate::fault::Steps;
 use crate::mount::manager::Manager;
-use crate::mount::{overlay_directories, temp::TempMounts};
+use crate::mount::overlay_directories;
+use crate::mount::temp::{TempMounts, written_out};
 use crate::snapshot::driver::{self, Place, SnapshotId, Whiteouts};
 use crate::snapshot::registry::Engines;
 use crate::snapshot::{self, Handle};
@@ -43,6 +44,7 @@ struct Job {
     caller: Caller,
     progress: Option<Arc<dyn ApplyProgress>>,
     sync: bool,
+    space: Space,
 }
 
 /// An active of ours, in which the mounts of a client are.
@@ -96,9 +98,12 @@ impl LocalDiffer {
         let blob = self.content.reader_now(&descriptor.digest)?;
         let limits = self.limits.clone();
         let diff::ApplyOptions { sync, progress, .. } = options;
-        let job = Job { blob, limits, caller, progress, sync };
+        let mut job = Job { blob, limits, caller, progress, sync, space: Space::default() };
         let applied = match self.find(mounts)? {
-            Some(active) => self.apply_to(&job, &active, mounts, descriptor)?,
+            Some(active) => {
+                job.space = Space::of(&**active.snapshots.engine().driver())?;
+                self.apply_to(&job, &active, mounts, descriptor)?
+            }
             None => self.apply_at(&job, mounts)?,
         };
         Ok(Descriptor::new(media_type::OCI_LAYER, applied.diff_id, applied.size))
@@ -141,7 +146,7 @@ impl LocalDiffer {
             snapshots.record_layer_now(key, *id, None)?;
         }
         let applied = match &target {
-            Some((path, whiteouts, lowers)) => job.apply(path, *whiteouts, lowers)?,
+            Some((path, whiteouts, lowers)) => job.apply(path, *whiteouts, lowers, &[])?,
             None => self.apply_at(job, mounts)?,
         };
         if alone {
@@ -159,26 +164,36 @@ impl LocalDiffer {
             && !lamina_sys::userns::is_inside()
                 .map_err(|error| Error::internal("look for a user namespace").with_source(error))?
         {
-            return job.apply(&upper, Whiteouts::Overlay, &lowers);
+            return job.apply(&upper, Whiteouts::Overlay, &lowers, &[]);
         }
-        self.reach(mounts)?.with(|root| job.apply(root, Whiteouts::Delete, &[]))
+        self.reach(mounts)?.with(|root| {
+            written_out(mounts, root, || job.apply(root, Whiteouts::Delete, &[], mounts))
+        })
     }
 }
 
 impl Job {
-    fn apply(&self, path: &Path, whiteouts: Whiteouts, lowers: &[PathBuf]) -> Result<Applied> {
+    /// `mounts` are those that made `path`, if any did.
+    fn apply(
+        &self,
+        path: &Path,
+        whiteouts: Whiteouts,
+        lowers: &[PathBuf],
+        mounts: &[Mount],
+    ) -> Result<Applied> {
         let cancelled = || self.caller.has_left();
         let progress = |bytes| {
             if let Some(progress) = &self.progress {
                 progress.applied(bytes);
             }
         };
-        let options = ApplyOptions {
+        let mut options = ApplyOptions {
             limits: self.limits.clone(),
             cancelled: &cancelled,
             progress: &progress,
             ..ApplyOptions::new()
         };
+        self.space.bound(&mut options, mounts);
         let target = Target::open(path, whiteouts, lowers)?;
         let applied = apply_layer(BlobStream::new(&self.blob), &target, &options)?;
         if self.sync {
@@ -191,11 +206,13 @@ impl Job {
     }
 }
 
-/// The directory that is written to through one mount of directories.
+/// The directory or the image that is written to through one mount.
 fn written(mounts: &[Mount]) -> Option<PathBuf> {
     let [mount] = mounts else { return None };
+    let looped = mount.options.iter().any(|option| option == "loop");
     match mount.kind.as_str() {
         "bind" => Some(PathBuf::from(&mount.source)),
+        _ if looped => Some(PathBuf::from(&mount.source)),
         _ => overlay_directories(mount).ok().flatten().map(|(upper, _)| upper),
     }
 }

@@ -88,6 +88,19 @@ impl TempMounts {
         Ok(value)
     }
 
+    /// [`with`](Self::with) for work that writes. A file system that goes away with the mount is
+    /// written to its medium first: an unmount does not tell what it could not write.
+    ///
+    /// # Errors
+    /// Those of [`with`](Self::with), and DataLoss for what could not be written.
+    pub fn with_written<T>(
+        &self,
+        mounts: &[Mount],
+        work: impl FnOnce(&Path) -> Result<T>,
+    ) -> Result<T> {
+        self.with(mounts, |root| written_out(mounts, root, || work(root)))
+    }
+
     /// Unmounts and removes everything here. For the start, while no temporary mount is held.
     ///
     /// # Errors
@@ -162,6 +175,37 @@ impl Drop for TempMount {
             tracing::warn!("{} is left: {}", self.path.display(), error.chain());
         }
     }
+}
+
+/// Runs `work` on what `mounts` show at `root`. A file system that goes away with the mount is written
+/// to its medium then: an unmount does not tell what it could not write.
+///
+/// # Errors
+/// That of `work`, and DataLoss for what could not be written.
+pub(crate) fn written_out<T>(
+    mounts: &[Mount],
+    root: &Path,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    if !is_filesystem_of_its_own(mounts) {
+        return work();
+    }
+    // Opened before the first write, as syncfs tells only what went wrong since.
+    let fd =
+        fs::open_dir(root).map_err(|error| failed(error, format!("open {}", root.display())))?;
+    let value = work()?;
+    fs::sync_filesystem(&fd).map_err(|error| {
+        Error::data_loss(format!("write what was laid in {}", root.display())).with_source(error)
+    })?;
+    Ok(value)
+}
+
+/// Whether a list shows a file system that is nowhere else mounted, as far as its types tell.
+pub(crate) fn is_filesystem_of_its_own(mounts: &[Mount]) -> bool {
+    mounts.last().is_some_and(|mount| {
+        let binds = mount.options.iter().any(|option| option == "bind" || option == "rbind");
+        !binds && !["bind", "overlay", "aufs", "btrfs"].contains(&mount.kind.as_str())
+    })
 }
 
 /// Unmounts everything at a mount point and removes it, if it is empty then.

@@ -197,6 +197,19 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// ids below `allocated` can exist.
     fn recover(&self, live: &BTreeSet<SnapshotId>, allocated: SnapshotId) -> Result<()>;
 
+    /// A directory of the file system that fills up when a layer is laid through a mount; none where
+    /// the back end has room of its own, and says itself when it is full.
+    fn space(&self) -> Option<PathBuf> {
+        None
+    }
+
+    /// Gives back the room that an active takes which is about to be dropped, because there is none
+    /// to say that it is gone. What is left of it need not make sense, but must be removable. For
+    /// back ends whose layers are laid through a mount; directories are emptied without being asked.
+    fn shrink(&self, _snapshot: &Snapshot) -> Result<()> {
+        Ok(())
+    }
+
     /// Labels to add to what clients see of a snapshot (`overlay.upperdir`); nothing is stored.
     fn synthetic_labels(&self, _snapshot: SnapshotId) -> Labels {
         Labels::new()

@@ -12,7 +12,7 @@ use lamina_sys::{SysError, fs, tree};
 use super::Layers;
 use crate::blocking;
 use crate::content::Reader;
-use crate::diff::apply::{Applied, ApplyOptions, Limits, Target, apply_layer, inherit};
+use crate::diff::apply::{Applied, ApplyOptions, Limits, Space, Target, apply_layer, inherit};
 use crate::diff::compression::carry;
 use crate::mount::temp::TempMounts;
 use crate::random;
@@ -70,7 +70,7 @@ impl Staging {
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Staged> {
         let limits = self.limits.clone();
-        let options = ApplyOptions { limits, cancelled, progress, ..ApplyOptions::new() };
+        let mut options = ApplyOptions { limits, cancelled, progress, ..ApplyOptions::new() };
         let place = if self.layer.parent.is_some() { Place::Above } else { Place::Bottom };
         let (_, target) = self.snapshots.target_now(&self.key, place)?;
         let applied = match target {
@@ -79,7 +79,9 @@ impl Staging {
             }
             driver::Target::Mount => {
                 let mounts = self.snapshots.mounts_now(&self.key)?;
-                self.temp.with(&mounts, |root| {
+                let space = Space::of(&**self.snapshots.engine().driver())?;
+                space.bound(&mut options, &mounts);
+                self.temp.with_written(&mounts, |root| {
                     let none: [&Path; 0] = [];
                     apply_layer(
                         compressed,
@@ -107,10 +109,12 @@ impl Staging {
         self.apply(BlobStream::new(blob), cancelled, &|_| ())
     }
 
-    /// Removes what was laid down. The active stays, and whole: an empty one, of which nobody knows.
+    /// Removes what was laid down. The active stays, of which nobody knows.
     fn empty(&self) -> Result<()> {
-        let (_, target) = self.snapshots.target_now(&self.key, Place::Bottom)?;
-        let driver::Target::Dir { path, .. } = target else { return Ok(()) };
+        let (snapshot, target) = self.snapshots.target_now(&self.key, Place::Bottom)?;
+        let driver::Target::Dir { path, .. } = target else {
+            return self.snapshots.engine().driver().shrink(&snapshot);
+        };
         let failed = |cause: SysError| {
             Error::internal(format!("empty {}", path.display())).with_source(cause)
         };

@@ -10,7 +10,7 @@ use lamina_store::mount::{self, How};
 use lamina_store::snapshot::Source;
 use lamina_store::snapshot::drivers::{self, Config};
 use lamina_store::{Options, Store};
-use lamina_testkit::disk::{Disk, Mounted};
+use lamina_testkit::disk::{Disk, Mounted, scratch_image};
 use lamina_testkit::suite::snapshots::{Facts, Harness, State};
 use tempfile::TempDir;
 
@@ -28,6 +28,7 @@ pub(crate) struct StoreHarness {
     // Dropped in this order: mounts first, the file system last.
     mounted: Mounted,
     _dir: Option<TempDir>,
+    _scratch: Option<TempDir>,
     _disk: Option<Disk>,
 }
 
@@ -36,6 +37,7 @@ const PLAIN: Facts = Facts {
     mounts: true,
     renames_directories: true,
     usage_includes_parent: false,
+    images: false,
     layers: 128,
 };
 
@@ -62,7 +64,7 @@ impl StoreHarness {
 
     /// With `native`.
     pub(crate) fn native() -> Result<Self, String> {
-        let facts = Facts { usage_includes_parent: true, ..PLAIN };
+        let facts = Facts { usage_includes_parent: true, layers: 24, ..PLAIN };
         Self::privileged("native", facts, &Config::default(), None)
     }
 
@@ -70,6 +72,27 @@ impl StoreHarness {
     pub(crate) fn btrfs() -> Result<Self, String> {
         let disk = Disk::new("btrfs", 512 << 20, &[])?;
         Self::privileged("btrfs", PLAIN, &Config::default(), Some(disk))
+    }
+
+    /// With one that makes copies in directories, as `native` does.
+    pub(crate) fn of(sources: Vec<Source>, name: &'static str) -> Result<Self, String> {
+        if !lamina_sys::kernel::is_root() {
+            return Err("needs root".to_owned());
+        }
+        let facts = Facts { usage_includes_parent: true, ..PLAIN };
+        Ok(Self::open(name, facts, sources, None))
+    }
+
+    /// With `blockfile`, on the file system of temporary files.
+    pub(crate) fn blockfile() -> Result<Self, String> {
+        let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let image = scratch.path().join("empty.img");
+        scratch_image(&image, 16 << 20)?;
+        let mut config = Config::default();
+        config.blockfile.scratch_file = Some(image);
+        let facts = Facts { usage_includes_parent: true, images: true, layers: 24, ..PLAIN };
+        let harness = Self::privileged("blockfile", facts, &config, None)?;
+        Ok(StoreHarness { _scratch: Some(scratch), ..harness })
     }
 
     /// With the fake, which needs no mounts.
@@ -136,6 +159,7 @@ impl StoreHarness {
             behind: None,
             mounted: Mounted(top.join("mnt")),
             _dir: dir,
+            _scratch: None,
             _disk: disk,
         }
     }
@@ -207,6 +231,10 @@ impl Harness for StoreHarness {
             "native" => {
                 let shown = state.parents.first().filter(|_| ro).unwrap_or(&state.id);
                 Some(vec![Mount::new("bind", dir(shown), ["rbind", access])])
+            }
+            "blockfile" => {
+                let shown = state.parents.first().filter(|_| ro).unwrap_or(&state.id);
+                Some(vec![Mount::new("ext4", dir(shown), ["loop", access])])
             }
             "overlayfs" => Some(match state.parents.as_slice() {
                 [] => vec![Mount::new("bind", layer(&state.id), [access, "rbind"])],

@@ -11,6 +11,7 @@ pub mod attr;
 pub mod data;
 pub mod dir;
 pub mod entry;
+pub mod extents;
 pub mod lock;
 pub mod open;
 pub mod space;

@@ -1,12 +1,19 @@
 //! Copies the content of one file, with its holes, the cheapest way the two filesystems have.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
 
 use crate::Outcome;
 use crate::error::{Call, Result, SysError};
 use crate::fs;
+
+/// Copies the content of the file `src` to the empty file `dst`: shared where the filesystem can,
+/// and with its holes. `cancel` is asked every 64 MiB; `true` ends with `ECANCELED`.
+pub fn copy_file(src: impl AsFd, dst: impl AsFd, cancel: &mut dyn FnMut() -> bool) -> Result<()> {
+    let (src, dst) = (src.as_fd(), dst.as_fd());
+    DataCopier::new().copy(src, dst, fs::stat(src)?.size, cancel)
+}
 
 /// Remembers what the pair of filesystems cannot do, so that it is tried once and not per file.
 #[derive(Debug)]
@@ -150,8 +157,6 @@ const BUFFER: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
-
     use super::*;
     use crate::fs::OFlags;
     use crate::testing::TempDir;

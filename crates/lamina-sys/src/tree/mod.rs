@@ -18,6 +18,7 @@ pub mod usage;
 
 pub use changed::usage_since;
 pub use copy::{Copied, XattrErrors, copy_tree};
+pub use data::copy_file;
 pub use remove::remove_tree;
 pub use stack::DirStack;
 pub use subvolume::remove_subvolume;

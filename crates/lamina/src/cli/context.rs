@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fmt::Display;
 use std::sync::Arc;
 
-use lamina_core::{Result, Scope, Snapshotter};
+use lamina_core::{Host, Result, Scope, Snapshotter};
 use lamina_store::fsck::{FsckOptions, Report};
 
 use super::session::{self, Daemon};
@@ -39,7 +39,14 @@ impl<'a> Context<'a> {
 
     /// The store, through the daemon or by its lock.
     pub(crate) async fn connect(&self) -> Result<Session> {
-        Session::connect(self.settings).await
+        let session = Session::connect(self.settings).await?;
+        self.learn(&*session).await?;
+        Ok(session)
+    }
+
+    /// Lets the namespace say which snapshotter it uses, where nothing was typed.
+    pub(crate) async fn learn(&self, host: &dyn Host) -> Result<()> {
+        self.settings.snapshotter.learn(host, &self.settings.namespace).await
     }
 
     /// The daemon, if there is one.

@@ -7,6 +7,7 @@ use lamina_core::{Namespace, Result};
 use lamina_server::config::{self, Config};
 pub(crate) use lamina_store::Durability;
 
+use super::chosen::Chosen;
 use super::globals::Globals;
 
 pub(crate) use lamina_server::config::DEFAULT_ROOT;
@@ -22,7 +23,7 @@ pub(crate) struct Settings {
     /// The root was named on the command line or by its variable.
     pub(crate) root_is_typed: bool,
     pub(crate) namespace: Namespace,
-    pub(crate) snapshotter: String,
+    pub(crate) snapshotter: Chosen,
     /// What the configuration file says that has no effect here.
     pub(crate) warnings: Vec<String>,
 }
@@ -37,8 +38,9 @@ impl Settings {
         config.state = absolute(typed.state.clone().unwrap_or(config.state))?;
         let namespace = typed.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
         let namespace = Namespace::new(namespace)?;
-        let snapshotter = typed.snapshotter.as_deref();
-        let snapshotter = snapshotter.unwrap_or(config.snapshotter(&namespace)).to_owned();
+        // A variable that is empty says nothing.
+        let snapshotter = typed.snapshotter.as_deref().filter(|name| !name.is_empty());
+        let snapshotter = Chosen::new(snapshotter, config.snapshotter(&namespace));
         let (address, root_is_typed) = (typed.address.clone(), typed.root.is_some());
         Ok(Settings { config, address, root_is_typed, namespace, snapshotter, warnings })
     }

@@ -43,7 +43,7 @@ impl Info {
             ("UUID", json!(introspection.server().await?.uuid)),
             ("ContentSharing", json!(sharing(&*introspection).await?)),
             ("Namespace", json!(cx.settings.namespace.as_str())),
-            ("Snapshotter", json!(cx.settings.snapshotter)),
+            ("Snapshotter", json!(*cx.settings.snapshotter)),
             ("Snapshotters", json!(states(snapshotters))),
             ("Kernel", json!(kernel())),
             ("KernelFileSystems", json!(file_systems())),

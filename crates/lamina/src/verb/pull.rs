@@ -137,6 +137,7 @@ impl Pull {
         let Session::Store(ref store) = cx.open_with(self.durability.map(Durability::from))? else {
             return Err(Error::internal("a store that was opened is a daemon's"));
         };
+        cx.learn(store).await?;
         let pull = pull::Pull {
             repository,
             name: reference.to_string(),

@@ -83,6 +83,8 @@ fn every_example_is_understood() {
             "attach",
             "pause",
             "unpause",
+            "serve",
+            "snapshotter",
         ]
         .contains(&words[0])
         {

@@ -103,7 +103,7 @@ fn plugins_tell_whether_they_work_and_why_not() {
         .collect();
     assert_eq!(
         snapshotters,
-        ["blockfile", "btrfs", "devmapper", "erofs", "native", "overlayfs", "zfs"]
+        ["aufs", "blockfile", "btrfs", "devmapper", "erofs", "native", "overlayfs", "zfs"]
     );
     let native = rows.iter().find(|row| row[1] == "native").unwrap();
     assert!(native[2].starts_with("linux/"), "{table}");

@@ -26,4 +26,5 @@ mod run_logs;
 mod run_terminal;
 mod run_verbs;
 mod snapshot;
+mod snapshotters;
 mod untrusted;

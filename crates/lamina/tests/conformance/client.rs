@@ -3,8 +3,10 @@
 use std::process::{Command, Stdio};
 
 use lamina_testkit::daemon::{Daemon, Program};
-use lamina_testkit::disk::Disk;
+use lamina_testkit::disk::{Disk, scratch_image};
 use lamina_testkit::{or_skip, peers};
+
+use tempfile::TempDir;
 
 use crate::subject::{self, Shelf};
 use crate::table::{Section, Table};
@@ -42,14 +44,13 @@ struct Part {
 fn check(program: &Program, part: Part, column: &str) -> Result<(), String> {
     peers::conformance()?;
     let shelf = Shelf::open()?;
+    let (_scratch, more) = settings(part)?;
     let disk = match part.snapshotter {
         "btrfs" => Some(Disk::new("btrfs", 1 << 30, &[])?),
         _ => None,
     };
-    let daemon = match &disk {
-        Some(disk) => Daemon::start_in(program, disk.path()),
-        None => Daemon::start(program),
-    };
+    let parent = disk.as_ref().map_or_else(std::env::temp_dir, |disk| disk.path().to_owned());
+    let daemon = Daemon::start_with(program, &parent, &more);
     let reference = shelf.reference();
     let args = ["-image", &reference, "-snapshotter", part.snapshotter];
     let run = run(&daemon, part.tests, &args)?;
@@ -61,6 +62,23 @@ fn check(program: &Program, part: Part, column: &str) -> Result<(), String> {
     let state = if run.passed { "passes" } else { "fails" };
     Table::read(Section::Client).check_one(column, part.name, state, &run.output);
     Ok(())
+}
+
+/// What a snapshotter has to be told, and the file that this is about.
+fn settings(part: Part) -> Result<(Option<TempDir>, String), String> {
+    if part.snapshotter != "blockfile" {
+        return Ok((None, String::new()));
+    }
+    let dir = TempDir::new().map_err(|error| error.to_string())?;
+    let image = dir.path().join("empty.img");
+    scratch_image(&image, 16 << 20)?;
+    let text = format!(
+        "[plugins.\"io.containerd.snapshotter.v1.blockfile\"]\n\
+         scratch_file = {image:?}\n\
+         fs_type = \"ext4\"\n\
+         mount_options = [\"loop\"]\n"
+    );
+    Ok((Some(dir), text))
 }
 
 /// The containerd that is asked for a part. The one that is made here has no btrfs, Debian's has.
@@ -109,6 +127,7 @@ client_tests! {
     snapshotter_suite_overlayfs: "^TestSnapshotterSuite$", 20, "overlayfs";
     snapshotter_suite_native: "^TestSnapshotterSuite$", 20, "native";
     snapshotter_suite_btrfs: "^TestSnapshotterSuite$", 20, "btrfs";
+    snapshotter_suite_blockfile: "^TestSnapshotterSuite$", 20, "blockfile";
     content_suite: "^TestContent", 14, "overlayfs";
     images: "^(TestPull|TestUnpack)", 3, "overlayfs";
     collection: "^TestCollection$", 1, "overlayfs";

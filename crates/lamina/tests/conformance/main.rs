@@ -8,5 +8,6 @@
 mod client;
 mod ctr;
 mod rpc;
+mod served;
 mod subject;
 mod table;

@@ -102,8 +102,8 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         self.since_look = 0;
-        let info =
-            fs::fs_info(fd).map_err(|cause| error::sys("look at the space that is free", cause))?;
+        let info = fs::fs_info(self.options.space.unwrap_or(fd.as_fd()))
+            .map_err(|cause| error::sys("look at the space that is free", cause))?;
         if info.available_bytes < reserve {
             return Err(Error::resource_exhausted(format!(
                 "{} bytes are free, and {reserve} are to stay so",

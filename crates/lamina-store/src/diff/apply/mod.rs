@@ -34,9 +34,11 @@ mod opaque;
 mod options;
 mod pipe;
 mod reader;
+mod space;
 mod stray;
 mod tree;
 
 pub use inherit::inherit;
 pub use layer::{Applied, apply, apply_layer};
 pub use options::{ApplyOptions, Devices, Limits, Owners, Target};
+pub(crate) use space::Space;

@@ -1,6 +1,7 @@
 //! What a caller decides: where a layer goes, what counts, how much is too much.
 
 use std::fmt;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use lamina_core::{Error, Result};
@@ -64,6 +65,9 @@ pub struct ApplyOptions<'a> {
     pub devices: Devices,
     /// How much is too much.
     pub limits: Limits,
+    /// The file system of which [`Limits::free_bytes`] must stay free, where it is not the one that
+    /// the layer is written to.
+    pub space: Option<BorrowedFd<'a>>,
     /// Asked at every entry and every block; true ends the work with Cancelled.
     pub cancelled: &'a (dyn Fn() -> bool + Sync),
     /// Told how many bytes of the input were read so far, beginning with 0; by [`apply_layer`]
@@ -82,6 +86,7 @@ impl ApplyOptions<'_> {
             owners: Owners::Layer,
             devices: Devices::Make,
             limits: Limits::default(),
+            space: None,
             cancelled: &|| false,
             progress: &|_| (),
             steps: Steps::none(),

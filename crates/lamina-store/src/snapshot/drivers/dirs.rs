@@ -62,6 +62,11 @@ impl Dirs {
         self.path.join("snapshots").join(id.to_string())
     }
 
+    /// The path of a stage.
+    pub(super) fn stage_path(&self, stage: &Stage) -> PathBuf {
+        self.path.join("snapshots").join(&stage.name)
+    }
+
     /// Opens a snapshot.
     pub(super) fn open_snapshot(&self, id: SnapshotId) -> Result<OwnedFd> {
         fs::open_dir_at(&self.snapshots, id.to_string())
@@ -77,6 +82,27 @@ impl Dirs {
     pub(super) fn stage(&self, stage: &Stage) -> Result<OwnedFd> {
         self.discard(stage)?;
         make_dir(&self.snapshots, &stage.name, 0o700)
+    }
+
+    /// A new stage that is a file, empty and 0600.
+    pub(super) fn stage_file(&self, stage: &Stage) -> Result<OwnedFd> {
+        self.discard(stage)?;
+        make_file(&self.snapshots, &stage.name)
+    }
+
+    /// Opens a snapshot that is a file.
+    pub(super) fn open_file(&self, id: SnapshotId, flags: fs::OFlags) -> Result<OwnedFd> {
+        fs::open_at(&self.snapshots, id.to_string(), flags, 0)
+            .map_err(|error| failed(error, format!("open snapshot {id}")))
+    }
+
+    /// Whether a snapshot that is a file is there.
+    pub(super) fn file_exists(&self, id: SnapshotId) -> Result<bool> {
+        match fs::stat_at(&self.snapshots, id.to_string()) {
+            Ok(stat) => Ok(stat.kind == fs::FileKind::File),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(failed(error, format!("look at snapshot {id}"))),
+        }
     }
 
     /// Drops a stage.
@@ -266,6 +292,13 @@ pub(super) fn make_dir(dir: impl AsFd, name: &str, mode: u32) -> Result<OwnedFd>
         Err(error) => return Err(what(error)),
     }
     fs::open_dir_at(dir, name).map_err(what)
+}
+
+/// A new file, 0600 whatever the umask.
+pub(super) fn make_file(dir: impl AsFd, name: &str) -> Result<OwnedFd> {
+    let file = fs::create_file(dir, name, 0o600);
+    file.and_then(|file| fs::set_mode(&file, 0o600).map(|()| file))
+        .map_err(|error| failed(error, format!("make the file {name}")))
 }
 
 /// Whether `dir/name` is a directory.

@@ -5,9 +5,13 @@
 //! | [`overlay`] | `overlayfs`: a directory a snapshot, stacked by the kernel |
 //! | [`native`] | `native`: a full copy a snapshot, on any file system |
 //! | [`btrfs`] | `btrfs`: a subvolume a snapshot |
-//! | `dirs` | the directories that the first two keep snapshots in |
+//! | [`blockfile`] | `blockfile`: an image with a file system a snapshot |
+//! | [`aufs`] | `aufs`: a directory a snapshot, where the kernel has it |
+//! | `dirs` | the directories that most of them keep snapshots in |
 //! | `medium` | their file system: durability, and what it lost |
 
+pub mod aufs;
+pub mod blockfile;
 pub mod btrfs;
 mod dirs;
 mod error;
@@ -43,6 +47,11 @@ pub const BUILTIN: &[Builtin] = &[
     },
     Builtin { name: "native", open: |root, _| Ok(Arc::new(native::Native::open(root)?)) },
     Builtin { name: "btrfs", open: |root, _| Ok(Arc::new(btrfs::Btrfs::open(root)?)) },
+    Builtin {
+        name: "blockfile",
+        open: |root, config| Ok(Arc::new(blockfile::Blockfile::open(root, &config.blockfile)?)),
+    },
+    Builtin { name: "aufs", open: |root, _| Ok(Arc::new(aufs::Aufs::open(root)?)) },
 ];
 
 /// The settings of all back ends, by containerd's names.
@@ -55,6 +64,10 @@ pub struct Config {
     pub native: RootConfig,
     /// Of `btrfs`.
     pub btrfs: RootConfig,
+    /// Of `blockfile`.
+    pub blockfile: blockfile::Config,
+    /// Of `aufs`.
+    pub aufs: RootConfig,
 }
 
 /// The settings of a back end that can only be put elsewhere.
@@ -71,6 +84,8 @@ impl Config {
             "overlayfs" => self.overlayfs.root_path.as_ref(),
             "native" => self.native.root_path.as_ref(),
             "btrfs" => self.btrfs.root_path.as_ref(),
+            "blockfile" => self.blockfile.root_path.as_ref(),
+            "aufs" => self.aufs.root_path.as_ref(),
             _ => None,
         }
     }

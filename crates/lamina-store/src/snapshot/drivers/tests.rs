@@ -121,8 +121,8 @@ fn native_lives() {
 #[test]
 fn privileged_all_live_on_btrfs() {
     let disk = or_skip!("privileged_all_live_on_btrfs", Disk::new("btrfs", 256 << 20, &[]));
-    for builtin in BUILTIN {
-        lives(builtin.name, disk.path());
+    for name in ["overlayfs", "native", "btrfs"] {
+        lives(name, disk.path());
     }
 }
 
@@ -157,7 +157,7 @@ fn unusable_roots() {
         Err(OpenError::Failed(error)) => Some(error.kind()),
         _ => None,
     };
-    assert_eq!(kind("aufs", dir.path()), Some(ErrorKind::InvalidArgument));
+    assert_eq!(kind("nosuch", dir.path()), Some(ErrorKind::InvalidArgument));
     for builtin in BUILTIN {
         assert_eq!(kind(builtin.name, Path::new("relative")), Some(ErrorKind::InvalidArgument));
         let root = root_of(builtin.name, dir.path(), &Config::default());

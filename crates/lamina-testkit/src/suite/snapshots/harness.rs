@@ -37,6 +37,8 @@ pub struct Facts {
     pub renames_directories: bool,
     /// Usage of a snapshot counts what it shares with its parent too.
     pub usage_includes_parent: bool,
+    /// Snapshots are images: each counts as one inode, and room that files gave back stays theirs.
+    pub images: bool,
     /// How many layers `many_layers` stacks.
     pub layers: usize,
 }

@@ -37,6 +37,7 @@ impl Pull {
             ..RegistryEnd::new(&name)
         };
         let platform = self.platform.clone().unwrap_or_else(Platform::host);
+        cx.learn(&daemon.client).await?;
         let snapshotter = &cx.settings.snapshotter;
         let one = Unpack { platform: Some(platform.clone()), snapshotter: snapshotter.clone() };
         let to = NewImages {
