@@ -19,16 +19,15 @@ use support::{Server, scope};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 
 /// Serves `overlayfs` for the proxy `served` of a daemon, until it is told to stop.
 struct Behind {
-    serving: JoinHandle<lamina_core::Result<()>>,
+    serving: std::thread::JoinHandle<lamina_core::Result<()>>,
     stop: Arc<Notify>,
 }
 
 impl Behind {
-    fn start(runtime: &Runtime, top: &Path) -> Behind {
+    fn start(top: &Path) -> Behind {
         let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
         let root = top.join("behind");
         let options = standalone::Options {
@@ -40,8 +39,10 @@ impl Behind {
         };
         let stop = Arc::new(Notify::new());
         let told = Arc::clone(&stop);
-        let serving = runtime
-            .spawn(async move { standalone::serve(options, async || told.notified().await).await });
+        let serving = std::thread::spawn(move || {
+            let runtime = Runtime::new().unwrap();
+            runtime.block_on(standalone::serve(options, async || told.notified().await))
+        });
         until("it listens", || {
             std::os::unix::net::UnixStream::connect(support::served(top)).is_ok()
         });
@@ -85,7 +86,7 @@ impl Remote {
         let runtime = Runtime::new().unwrap();
         let server = Some(runtime.block_on(Server::start_in(&top)));
         std::fs::create_dir(top.join("mnt")).unwrap();
-        let behind = (name == "served").then(|| Behind::start(&runtime, &top));
+        let behind = (name == "served").then(|| Behind::start(&top));
         let overlay = name != "native";
         let facts = Facts {
             rebase: overlay,
@@ -117,7 +118,7 @@ impl Drop for Remote {
         }
         if let Some(behind) = self.behind.take() {
             behind.stop.notify_one();
-            let served = self.runtime.block_on(behind.serving);
+            let served = behind.serving.join();
             if !std::thread::panicking() {
                 served.unwrap().unwrap();
             }

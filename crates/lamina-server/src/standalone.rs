@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lamina_core::{Error, Kind, Namespace, Result, Scope, Snapshotter};
+use lamina_core::{Error, Host as _, Kind, Namespace, Result, Scope, Snapshotter};
 use lamina_store::Store;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;

@@ -8,8 +8,7 @@ use lamina_core::{Error, Kind, Result};
 use lamina_server::{daemon, standalone};
 use lamina_store::snapshot::drivers;
 
-use crate::cli::Settings;
-use crate::cli::settings::absolute;
+use crate::cli::{Settings, absolute};
 
 /// Another process that has the root may take that long before this gives up.
 const WAIT: Duration = Duration::from_secs(60);

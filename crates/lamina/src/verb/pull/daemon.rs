@@ -39,7 +39,7 @@ impl Pull {
         let platform = self.platform.clone().unwrap_or_else(Platform::host);
         cx.learn(&daemon.client).await?;
         let snapshotter = &cx.settings.snapshotter;
-        let one = Unpack { platform: Some(platform.clone()), snapshotter: snapshotter.clone() };
+        let one = Unpack { platform: Some(platform.clone()), snapshotter: snapshotter.to_string() };
         let to = NewImages {
             name: name.clone(),
             platforms: if self.all_platforms { Vec::new() } else { vec![platform] },
