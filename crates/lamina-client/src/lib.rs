@@ -36,4 +36,4 @@ mod tasks;
 mod transfer;
 
 pub use client::{Client, Version};
-pub use events::Events;
+pub use events::{Events, decode_event};

@@ -13,7 +13,7 @@ use lamina_client::Client;
 use lamina_core::content::{CommitOptions, WriteOptions};
 use lamina_core::layer::{Layer, Receive};
 use lamina_core::lease::{Resource, ResourceType};
-use lamina_core::{Descriptor, Digest, Event, Filters, Host as _, Kind, Labels, Namespace};
+use lamina_core::{Any, Descriptor, Digest, Event, Filters, Host as _, Kind, Labels, Namespace};
 use support::{Server, scope, serve, socket};
 
 async fn refused(path: &Path, kind: Kind) {
@@ -154,6 +154,16 @@ async fn events_come_as_they_happen() {
         event.event,
         Event::NamespaceCreate { name: "loud".to_owned(), labels: Labels::new() }
     );
+    drop(events);
+
+    let mut events = server.client.events(&Filters::default()).await.unwrap();
+    let payload = Any { type_url: "x.Y".to_owned(), value: vec![1] };
+    let loud = scope("loud");
+    server.client.publish(&loud, "/x/y", payload.clone()).await.unwrap();
+    let event = events.next().await.unwrap().unwrap();
+    assert_eq!(event.event, Event::Other { topic: "/x/y".to_owned(), payload: payload.clone() });
+    let refused = server.client.publish(&loud, "x", payload).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::InvalidArgument);
     drop(events);
     server.stop().await;
 }

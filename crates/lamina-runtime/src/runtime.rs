@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use lamina_api::convert::any;
 use lamina_core::event::EventSink;
-use lamina_core::{Error, Host, Namespace, Result, Scope, TaskService};
+use lamina_core::{Any, Error, Host, Namespace, Result, Scope, TaskService};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::shim::{name, start};
 use crate::task::Task;
 use crate::tasks::Tasks;
 
@@ -144,6 +146,19 @@ impl Runtime {
     /// The tasks of a namespace. The lease of the scope is of no meaning here.
     pub fn tasks(&self, scope: &Scope) -> Arc<dyn TaskService> {
         Arc::new(Tasks { runtime: self.inner.clone(), scope: Scope::new(scope.namespace.clone()) })
+    }
+
+    /// What the shim of `runtime`, a name or an absolute path, says of itself when it is asked with the
+    /// runtime's options: a `containerd.types.RuntimeInfo`.
+    ///
+    /// # Errors
+    /// NotFound and InvalidArgument as for a task of that runtime; Unimplemented for shims that do not
+    /// know the question; Internal for one that fails.
+    pub async fn info(&self, runtime: &str, options: Option<&Any>) -> Result<Any> {
+        let config = &self.inner.config;
+        let shim = name::find(runtime, &config.path, config.beside.as_deref())?;
+        let info = start::info(config, &shim, options).await?;
+        Ok(any::decode(any::pack(&info)))
     }
 
     /// Ends everything that runs on its own here, after what was begun. Shims and containers live on.

@@ -23,11 +23,13 @@ use crate::notify::notify;
 use crate::parts::Parts;
 use crate::plugin::{self, Site};
 use crate::proxy;
+use crate::restart;
 use crate::runtime;
 use crate::service;
 use crate::socket::{self, Owner};
 use crate::streams::Streams;
 use crate::transfer;
+use crate::ttrpc::Ttrpc;
 use crate::upkeep;
 
 /// What a daemon is made from.
@@ -53,6 +55,9 @@ pub struct Daemon {
     dispatcher: Dispatcher,
     listener: UnixListener,
     address: PathBuf,
+    /// The socket for shims.
+    shims: Ttrpc,
+    shims_address: PathBuf,
     metrics: Metrics,
     metrics_listener: Option<TcpListener>,
 }
@@ -64,7 +69,10 @@ pub struct Running {
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
     collecting: JoinHandle<()>,
     upkeep: JoinHandle<()>,
+    restarting: Option<JoinHandle<()>>,
     address: PathBuf,
+    shims: Ttrpc,
+    shims_address: PathBuf,
     metrics: Metrics,
     metrics_address: Option<SocketAddr>,
     serving_metrics: Option<JoinHandle<()>>,
@@ -81,6 +89,10 @@ impl Daemon {
         let Options { mut store, config } = options;
         let address = config.grpc_address();
         let owner = Owner { uid: config.grpc.uid, gid: config.grpc.gid };
+        let shims_owner = match (config.ttrpc.uid, config.ttrpc.gid) {
+            (0, 0) => owner,
+            (uid, gid) => Owner { uid, gid },
+        };
         // The lock is a daemon's for as long as it lives: no use in waiting for it.
         socket::check_free(&address)?;
         let differs = Differs::new(&config)?;
@@ -103,17 +115,21 @@ impl Daemon {
         let runs = Some(runtime.clone());
         let site =
             Site { store: store.clone(), config: Arc::clone(&config), services, runtime: runs };
+        let shims_address = runtime::ttrpc_address(&config);
         let open = async {
             plugins(&site).await?;
+            // Before shims are reached again: what they tell then is to arrive.
+            let shims = socket::listen(&shims_address, shims_owner)?;
+            let shims = Ttrpc::start(shims, events.clone()).await?;
             runtime::load(&runtime).await?;
             let metrics = Metrics::new(&store, &events)?;
             let asked_at = match &config.metrics {
                 Some(address) => Some(metrics::listen(address).await?),
                 None => None,
             };
-            Ok((metrics, asked_at, socket::listen(&address, owner)?))
+            Ok((metrics, asked_at, shims, socket::listen(&address, owner)?))
         };
-        let (metrics, metrics_listener, listener) = match open.await {
+        let (metrics, metrics_listener, shims, listener) = match open.await {
             Ok(open) => open,
             Err(error) => {
                 drop(site);
@@ -134,12 +150,30 @@ impl Daemon {
             transfer,
             stopping: CancellationToken::new(),
         };
-        Ok(Daemon { parts, dispatcher, listener, address, metrics, metrics_listener })
+        Ok(Daemon {
+            parts,
+            dispatcher,
+            listener,
+            address,
+            shims,
+            shims_address,
+            metrics,
+            metrics_listener,
+        })
     }
 
     /// Begins to serve.
     pub fn spawn(self) -> Running {
-        let Daemon { parts, dispatcher, listener, address, metrics, metrics_listener } = self;
+        let Daemon {
+            parts,
+            dispatcher,
+            listener,
+            address,
+            shims,
+            shims_address,
+            metrics,
+            metrics_listener,
+        } = self;
         // joined: it ends when the store and the services, who hold the hub, are gone.
         tokio::spawn(dispatcher.run());
         let collecting = gc::run(
@@ -156,6 +190,15 @@ impl Daemon {
             upkeep::INTERVAL,
             parts.stopping.clone(),
         ));
+        let restarting = plugin::restarts(&parts.config).then(|| {
+            // joined: by `Running::drain`.
+            tokio::spawn(restart::run(
+                parts.store.clone(),
+                parts.runtime.clone(),
+                parts.config.restart_interval,
+                parts.stopping.clone(),
+            ))
+        });
         let serving = Server::builder()
             .initial_connection_window_size(WINDOW)
             .initial_stream_window_size(WINDOW)
@@ -179,7 +222,10 @@ impl Daemon {
             serving,
             collecting,
             upkeep,
+            restarting,
             address,
+            shims,
+            shims_address,
             metrics,
             metrics_address,
             serving_metrics,
@@ -254,14 +300,22 @@ impl Running {
         if let Err(error) = self.upkeep.await {
             tracing::warn!(%error, "the upkeep ended early");
         }
+        if let Some(restarting) = self.restarting
+            && let Err(error) = restarting.await
+        {
+            tracing::warn!(%error, "starting containers again ended early");
+        }
         if let Some(serving) = self.serving_metrics
             && let Err(error) = serving.await
         {
             tracing::warn!(%error, "serving metrics ended early");
         }
-        // A daemon that starts meanwhile has put its own socket there.
-        if std::os::unix::net::UnixStream::connect(&self.address).is_err() {
-            let _ = std::fs::remove_file(&self.address);
+        self.shims.stop().await;
+        for socket in [&self.address, &self.shims_address] {
+            // A daemon that starts meanwhile has put its own socket there.
+            if std::os::unix::net::UnixStream::connect(socket).is_err() {
+                let _ = std::fs::remove_file(socket);
+            }
         }
         // Shims and their containers live on.
         self.parts.runtime.close().await;

@@ -15,12 +15,14 @@ mod notify;
 mod parts;
 pub mod plugin;
 mod proxy;
+mod restart;
 mod runtime;
 mod service;
 mod socket;
 pub mod standalone;
 mod streams;
 mod transfer;
+mod ttrpc;
 mod upkeep;
 
 pub use config::Config;

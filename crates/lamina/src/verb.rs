@@ -24,6 +24,7 @@ mod pause;
 mod plugins;
 mod prune;
 mod ps;
+mod publish;
 mod pull;
 mod rm;
 mod run;
@@ -77,6 +78,7 @@ pub(crate) enum Verb {
     #[command(subcommand)]
     Config(config::Verb),
     Events(events::Events),
+    Publish(publish::Publish),
     Df(df::Df),
     Fsck(fsck::Fsck),
     Prune(prune::Prune),
@@ -129,6 +131,7 @@ impl Verb {
             Verb::Plugins(verb) => verb.run(cx).await,
             Verb::Config(verb) => verb.run(cx),
             Verb::Events(verb) => verb.run(cx).await,
+            Verb::Publish(verb) => verb.run(cx).await,
             Verb::Df(verb) => verb.run(cx).await,
             Verb::Fsck(verb) => verb.run(cx).await,
             Verb::Prune(verb) => verb.run(cx).await,

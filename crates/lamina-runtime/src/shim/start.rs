@@ -9,6 +9,7 @@ use std::time::Duration;
 use lamina_api::convert::any;
 use lamina_api::proto::containerd::runtime::bootstrap::v1::{BootstrapParams, Extension, LogLevel};
 use lamina_api::proto::containerd::task::v2::DeleteResponse;
+use lamina_api::proto::containerd::types::RuntimeInfo;
 use lamina_core::{Any, Error, Kind, Result};
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -25,6 +26,9 @@ const ANSWER_BYTES: u64 = 1 << 20;
 /// What shims before containerd 2.3 complain of when they take the parameters for what they expect
 /// there: the runtime's options, in an `Any`. They have done nothing by then.
 const TAKEN_FOR_OPTIONS: &str = "type with url ";
+
+/// What programs in Go say of a flag that they do not know.
+const UNKNOWN_FLAG: &str = "flag provided but not defined";
 
 /// How long a pipe may stay open when the program that had it has ended.
 const GRACE: Duration = Duration::from_secs(1);
@@ -76,8 +80,37 @@ pub(crate) async fn delete(
         .map_err(|error| Error::internal(what()).with_source(error))
 }
 
+/// Asks a shim's program what it is and can do, with the runtime's options.
+///
+/// # Errors
+/// As of [`start`]; Unimplemented for one that does not know the question, as of containerd 1.
+pub(crate) async fn info(
+    config: &Config,
+    shim: &Path,
+    options: Option<&Any>,
+) -> Result<RuntimeInfo> {
+    let what = || format!("ask shim {}", shim.display());
+    let input = options.cloned().map(any::encode).unwrap_or_default().encode_to_vec();
+    let ask = async |complaints| {
+        let mut command = base(config, shim);
+        command.arg("-info").current_dir(&config.state);
+        let asked = run(&mut command, &input, config.timeouts.start, complaints).await;
+        asked.map_err(|error| error.context(what()))
+    };
+    let (status, said) = ask(false).await?;
+    if !status.success() {
+        // Again, for why: among what it says when all is well a complaint would be in the way.
+        let (status, complaint) = ask(true).await?;
+        if String::from_utf8_lossy(&complaint).contains(UNKNOWN_FLAG) {
+            return Err(Error::unimplemented(format!("{}: it has no -info", what())));
+        }
+        succeeded(status, &complaint, &complaint).map_err(|error| error.context(what()))?;
+    }
+    RuntimeInfo::decode(said.as_slice()).map_err(|error| Error::internal(what()).with_source(error))
+}
+
 fn command(config: &Config, bundle: &Bundle, shim: &Path) -> Command {
-    let mut command = Command::new(shim);
+    let mut command = base(config, shim);
     command.current_dir(bundle.path());
     command.arg("-namespace").arg(bundle.namespace().as_str());
     command.arg("-address").arg(&config.address);
@@ -86,6 +119,13 @@ fn command(config: &Config, bundle: &Bundle, shim: &Path) -> Command {
     if config.debug {
         command.arg("-debug");
     }
+    command.env("NAMESPACE", bundle.namespace().as_str());
+    command
+}
+
+/// A shim's program in the environment that all calls of it have.
+fn base(config: &Config, shim: &Path) -> Command {
+    let mut command = Command::new(shim);
     command.env_clear().envs(config.env.iter().map(|(key, value)| (key, value)));
     command.envs([
         ("PATH", config.path.clone()),
@@ -93,7 +133,6 @@ fn command(config: &Config, bundle: &Bundle, shim: &Path) -> Command {
         ("MAX_SHIM_VERSION", OsString::from("2")),
         ("TTRPC_ADDRESS", OsString::from(&config.ttrpc_address)),
         ("GRPC_ADDRESS", OsString::from(&config.address)),
-        ("NAMESPACE", OsString::from(bundle.namespace().as_str())),
     ]);
     // A signal to our group is none to the shim, and a shim that hangs dies with what it started.
     command.process_group(0).kill_on_drop(true);

@@ -91,3 +91,29 @@ async fn bad_names_and_missing_shims_are_told() {
     lab.assert_clean();
     soon(lab.runtime.close()).await;
 }
+
+/// What a shim says of itself goes through as it is; what is none is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn shims_are_asked_what_they_are() {
+    use lamina_api::proto::containerd::types::RuntimeInfo;
+    let lab = Lab::new(Timeouts::default());
+    // A message whose first field is a text of four bytes.
+    let shim = lab.script(r"[ $1 = -info ] && printf '\012\004fake'; echo a warning >&2");
+    let info = soon(lab.runtime.info(&shim, None)).await.unwrap();
+    assert_eq!(info.type_url, "containerd.types.RuntimeInfo");
+    let read: RuntimeInfo = prost::Message::decode(info.value.as_slice()).unwrap();
+    assert_eq!(read.name, "fake");
+    for (script, kind, says) in [
+        ("echo flag provided but not defined: -info >&2; exit 2", Kind::Unimplemented, "-info"),
+        ("echo no runc here >&2; exit 1", Kind::Internal, "no runc here"),
+        (r"printf '\377\377\377'", Kind::Internal, "ask shim"),
+    ] {
+        let shim = lab.script(script);
+        let error = soon(lab.runtime.info(&shim, None)).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{}", error.chain());
+        assert!(error.chain().contains(says), "{}", error.chain());
+    }
+    let none = soon(lab.runtime.info("io.absent.v1", None)).await.unwrap_err();
+    assert_eq!(none.kind(), Kind::NotFound);
+    soon(lab.runtime.close()).await;
+}

@@ -77,6 +77,8 @@ pub struct Config {
     pub cri_snapshotter: String,
     /// Where programs from images are installed (`ctr install`).
     pub opt: PathBuf,
+    /// How often to look for containers that are to be started again.
+    pub restart_interval: Duration,
     /// Time limits by containerd's names.
     pub timeouts: BTreeMap<String, Duration>,
     /// The differs that are asked, in this order.
@@ -156,6 +158,7 @@ impl Default for Config {
             transfer: Transfer::default(),
             cri_snapshotter: DEFAULT_SNAPSHOTTER.into(),
             opt: "/opt/containerd".into(),
+            restart_interval: crate::restart::INTERVAL,
             timeouts: BTreeMap::new(),
             differs: vec!["walking".to_owned()],
             sync_diffs: false,

@@ -147,7 +147,7 @@ pub(super) const GROUPS: &[Group] = &[
         about: "The socket for shims.",
         path: &["plugins", "io.containerd.server.v1.ttrpc"],
         older: &["ttrpc"],
-        used: false,
+        used: true,
         settings: &[
             setting!("address", "By default that for clients with .ttrpc behind.", ttrpc.address),
             setting!("uid", "The user that owns it.", ttrpc.uid, 0..=OID),
@@ -295,6 +295,17 @@ pub(super) const GROUPS: &[Group] = &[
         older: &[],
         used: true,
         settings: &[setting!("path", "Where `ctr install` puts programs from images.", opt)],
+    },
+    Group {
+        about: "",
+        path: &["plugins", "io.containerd.monitor.container.v1.restart"],
+        older: &["plugins", "io.containerd.internal.v1.restart"],
+        used: true,
+        settings: &[setting!(
+            "interval",
+            "How often to look for containers that are to be started again.",
+            restart_interval
+        )],
     },
     Group {
         about: "Empty paths: below root.",

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use futures_core::Stream;
 use futures_util::StreamExt as _;
-use lamina_api::convert::event::{Subject, encode_envelope};
+use lamina_api::convert::event::{Subject, decode_envelope, encode_envelope};
+use lamina_api::convert::field;
 use lamina_api::proto::containerd::types::Envelope;
 use lamina_core::{Error, EventSink, Filters, Result};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -114,6 +115,17 @@ impl Hub {
     pub(crate) fn publish(&self, envelope: Envelope) {
         // Nobody can hear it once the daemon has stopped.
         let _ = self.to.send(Message::Theirs(envelope));
+    }
+
+    /// Hands on what a shim or another daemon publishes, whole.
+    ///
+    /// # Errors
+    /// InvalidArgument for none, and for one without a namespace, topic or time.
+    pub(crate) fn forward(&self, envelope: Option<Envelope>) -> Result<()> {
+        let envelope = field::required("envelope", envelope)?;
+        decode_envelope(envelope.clone())?;
+        self.publish(envelope);
+        Ok(())
     }
 
     /// Everything published from now on that one of the filters matches.

@@ -12,6 +12,7 @@ use lamina_store::snapshot::State;
 
 use super::{Fault, Init, Loaded, Plugin, Site};
 use crate::config::{Proxy, ProxyKind};
+use crate::restart;
 
 /// The type of snapshotters.
 pub const SNAPSHOTTER: &str = "io.containerd.snapshotter.v1";
@@ -29,7 +30,8 @@ const INTERNAL: &str = "io.containerd.internal.v1";
 const LEASE: &str = "io.containerd.lease.v1";
 const METADATA: &str = "io.containerd.metadata.v1";
 const MOUNTS: &str = "io.containerd.mount-manager.v1";
-const RESTART: &str = "io.containerd.monitor.container.v1";
+/// The type of what starts containers again.
+pub(super) const RESTART: &str = "io.containerd.monitor.container.v1";
 const SANDBOXES: &str = "io.containerd.sandbox.store.v1";
 const SERVICE: &str = "io.containerd.service.v1";
 const STREAMING: &str = "io.containerd.streaming.v1";
@@ -196,8 +198,10 @@ pub(super) fn all(site: &Site) -> Vec<Plugin> {
     plugins.extend(
         listed.map(|service| plugin(GRPC, service.id, service.requires, |_| Ok(Loaded::default()))),
     );
-    plugins.push(plugin(RESTART, "restart", &[EVENT, SERVICE], |_| {
-        Err(Fault::skip("containers are not started again yet"))
+    plugins.push(plugin(RESTART, "restart", &[EVENT, SERVICE], |site| {
+        served(site, TASKS)?;
+        let capabilities = restart::POLICIES.map(str::to_owned).to_vec();
+        Ok(Loaded { capabilities, ..Loaded::default() })
     }));
     plugins
 }

@@ -1,6 +1,8 @@
 //! [`Introspection`] of this process.
 
 use async_trait::async_trait;
+use lamina_api::convert::any;
+use lamina_api::proto::containerd::types::RuntimeRequest;
 use lamina_core::introspection::{Introspection, PluginDetails, PluginInfo, Server};
 use lamina_core::{Any, Error, Filters, Result};
 
@@ -22,6 +24,19 @@ impl Local {
         let done = tokio::task::spawn_blocking(move || work(&site)).await;
         done.map_err(|error| Error::internal(what).with_source(error))
     }
+
+    /// What the shim of a runtime says of itself.
+    async fn runtime_info(&self, options: Any) -> Result<Any> {
+        let options = any::encode(options);
+        if !any::is::<RuntimeRequest>(&options) {
+            let message = format!("the runtimes are not asked with {:?}", options.type_url);
+            return Err(Error::unimplemented(message));
+        }
+        let asked: RuntimeRequest = any::unpack("options", &options)?;
+        let none = || Error::unimplemented("no daemon runs containers");
+        let runtime = self.0.runtime.as_ref().ok_or_else(none)?;
+        runtime.info(&asked.runtime_path, asked.options.map(any::decode).as_ref()).await
+    }
 }
 
 #[async_trait]
@@ -36,8 +51,11 @@ impl Introspection for Local {
         let plugins = self.blocking("list plugins", Site::plugins).await?;
         let found = plugins.into_iter().find(|plugin| plugin.kind == kind && plugin.id == id);
         let plugin = found.ok_or_else(|| Error::not_found(format!("plugin {kind}.{id}")))?;
-        if kind == RUNTIME {
-            return Err(Error::unimplemented("there are no runtimes to tell about"));
+        if kind == RUNTIME
+            && let Some(options) = options
+        {
+            let extra = Some(self.runtime_info(options).await?);
+            return Ok(PluginDetails { plugin, extra });
         }
         if options.is_some() {
             return Err(Error::unimplemented(format!("plugin {kind}.{id} takes no options")));

@@ -128,13 +128,20 @@ impl Site {
         let all = builtin::all(self);
         let fixed = |uri: &&String| {
             let plugin = all.iter().find(|plugin| config::is(uri, plugin.kind, &plugin.id));
-            plugin.is_some_and(|plugin| ![SNAPSHOTTER, builtin::GRPC].contains(&plugin.kind))
+            let able = [SNAPSHOTTER, builtin::GRPC, builtin::RESTART];
+            plugin.is_some_and(|plugin| !able.contains(&plugin.kind))
         };
         let named = self.config.disabled_plugins.iter().filter(fixed);
         named
             .map(|uri| format!("plugin {uri} is only left out of lists, it cannot be disabled"))
             .collect()
     }
+}
+
+/// Whether containers are started again.
+pub(crate) fn restarts(config: &Config) -> bool {
+    let kinds = [builtin::RESTART, "io.containerd.internal.v1"];
+    !kinds.iter().any(|kind| config.disables(kind, "restart"))
 }
 
 /// Whether the gRPC service `name` is to be served.

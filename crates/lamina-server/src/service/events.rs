@@ -2,8 +2,8 @@
 
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
-use lamina_api::convert::event::{check_topic, decode_envelope};
-use lamina_api::convert::{field, timestamp};
+use lamina_api::convert::event::check_topic;
+use lamina_api::convert::timestamp;
 use lamina_api::proto::containerd::services::events::v1 as proto;
 use lamina_api::proto::containerd::types::Envelope;
 use lamina_core::Filters;
@@ -33,10 +33,7 @@ impl proto::events_server::Events for Events {
     }
 
     async fn forward(&self, request: Request<proto::ForwardRequest>) -> Answer<()> {
-        let envelope = request.into_inner().envelope;
-        let envelope = field::required("envelope", envelope).map_err(status)?;
-        decode_envelope(envelope.clone()).map_err(status)?;
-        self.0.events.publish(envelope);
+        self.0.events.forward(request.into_inner().envelope).map_err(status)?;
         Ok(Response::new(()))
     }
 

@@ -4,4 +4,5 @@
 
 mod daemon;
 mod lifecycle;
+mod tasks;
 mod unit;
