@@ -1,11 +1,12 @@
 //! `cargo xtask demo`: the main job on real input, narrated.
 //!
 //! An image is made of Debian's packages, served on loopback, pulled, and looked at; then a container's
-//! file tree is made on it, changed, committed, and looked at again. Everything lies in one temporary
+//! file tree is made on it, changed, committed, and looked at again; and in the end its redis runs. Everything lies in one temporary
 //! directory, which goes at the end, as do the mounts in it.
 
 mod image;
 mod registry;
+mod run;
 mod walk;
 
 use std::path::{Path, PathBuf};
@@ -22,6 +23,12 @@ use crate::ui;
 const PACKAGES: &[Package] = &[
     Package { name: "gcc", programs: &["cc"], why: "links; compiles SQLite and zstd" },
     Package { name: "docker-registry", programs: &["docker-registry"], why: "serves the image" },
+    Package {
+        name: "containerd",
+        programs: &["containerd-shim-runc-v2"],
+        why: "its shim runs the container",
+    },
+    Package { name: "runc", programs: &["runc"], why: "what the shim runs" },
     Package { name: "mount", programs: &["mount", "umount"], why: "mounts the snapshots" },
 ];
 

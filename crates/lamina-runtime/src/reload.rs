@@ -155,7 +155,15 @@ pub(crate) async fn reach(inner: &Arc<Inner>, bundle: &Bundle) -> Result<Option<
     }
     match connect(inner, bundle).await {
         Ok(task) => Ok(Some(task)),
-        Err(error) if matches!(error.kind(), Kind::Unavailable | Kind::NotFound) => {
+        // It lives and has no such task: somebody makes it just now, unless nobody else can.
+        Err(error) if error.is_not_found() && inner.host.is_none() => Ok(None),
+        Err(error) if error.is_not_found() => {
+            tracing::warn!(task = bundle.id(), "its shim has no task: {}", error.chain());
+            kill::all_of(bundle).await;
+            exits::clean_up(inner, bundle).await;
+            Ok(None)
+        }
+        Err(error) if error.kind() == Kind::Unavailable => {
             tracing::warn!(task = bundle.id(), "its shim is dead: {}", error.chain());
             exits::clean_up(inner, bundle).await;
             Ok(None)

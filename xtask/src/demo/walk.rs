@@ -55,6 +55,8 @@ pub(super) fn walk(place: &Place, program: &Path, host: &str) -> Result<()> {
     }
     show(&format!("umount {target}"))?;
 
+    super::run::run(&lamina, &image)?;
+
     ui::heading("remove: names first, then files; what an image holds stays");
     lamina.run(&["snapshot", "rm", "look", "child"])?;
     lamina.run(&["snapshot", "rm", "changed"])?;
@@ -63,13 +65,14 @@ pub(super) fn walk(place: &Place, program: &Path, host: &str) -> Result<()> {
     lamina.run(&["fsck", "--verify"])
 }
 
-struct Lamina<'a> {
+/// The program, in a place of its own.
+pub(super) struct Lamina<'a> {
     program: &'a Path,
     place: &'a Place,
 }
 
 impl Lamina<'_> {
-    fn command(&self, args: &[&str]) -> Command {
+    pub(super) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(self.program);
         // Whatever this machine is configured to do, the demo shows the defaults.
         command.env("LAMINA_ROOT", self.place.path().join("root"));
@@ -81,7 +84,7 @@ impl Lamina<'_> {
         command
     }
 
-    fn run(&self, args: &[&str]) -> Result<()> {
+    pub(super) fn run(&self, args: &[&str]) -> Result<()> {
         process::run(&mut self.command(args))
     }
 
@@ -108,7 +111,7 @@ impl Lamina<'_> {
 }
 
 /// Shows a line of shell and runs it.
-fn show(line: &str) -> Result<()> {
+pub(super) fn show(line: &str) -> Result<()> {
     println!("$ {line}");
     let status = Command::new("sh").args(["-ec", line]).status()?;
     if !status.success() {

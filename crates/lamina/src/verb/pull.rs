@@ -85,8 +85,7 @@ impl Pull {
         }
     }
 
-    /// Pulls an image for a verb that needs one, into a store that this process opens. Standard output
-    /// is left to the verb.
+    /// Pulls an image for a verb that needs one. Standard output is left to the verb.
     pub(super) async fn missing(cx: &Context<'_>, reference: &Reference) -> Result<()> {
         let pull = Pull {
             platform: None,
@@ -106,7 +105,11 @@ impl Pull {
             true => Arc::new(progress::Bars::default()),
             false => Arc::new(progress::Lines),
         };
-        pull.by_itself(cx, reference, credentials, progress).await.map(drop)
+        match cx.daemon().await? {
+            Some(daemon) => pull.by_daemon(cx, &daemon, reference, credentials, progress).await,
+            None => pull.by_itself(cx, reference, credentials, progress).await,
+        }
+        .map(drop)
     }
 
     /// Pulls into a store that this process opens.

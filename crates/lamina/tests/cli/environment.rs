@@ -210,6 +210,7 @@ const EMBEDDED: &[(&str, &str)] = &[
     ("image::quiet_and_packed", "it asks for another durability than the daemon's"),
     ("image::what_waits", "a daemon says once that a layer waits"),
     ("image_mount::prune_leaves", "it opens the store beside the command"),
+    ("run_faults::", "a daemon finishes what a command began, and has programs of its own"),
     ("pull_terminal::ctrl_c", "it looks with fsck, which is the owner's"),
     ("pull_terminal::a_pull_that_a_signal", "it looks with fsck, which is the owner's"),
     ("pull_terminal::a_second_signal", "it looks with fsck, which is the owner's"),

@@ -84,14 +84,18 @@ impl Lab {
 }
 
 impl Lab {
-    /// Whether a process has our namespace as an argument, which no other test has.
-    fn has_shims(&self) -> bool {
-        let ours = |process: fs::DirEntry| {
+    /// Processes that have our namespace as an argument, which no other test has.
+    pub(crate) fn shims(&self) -> Vec<i32> {
+        let ours = |process: &fs::DirEntry| {
             let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
             let mut arguments = line.split(|byte| *byte == 0);
             arguments.any(|argument| argument == self.namespace.as_bytes())
         };
-        fs::read_dir("/proc").into_iter().flatten().flatten().any(ours)
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        processes
+            .filter(ours)
+            .filter_map(|found| found.file_name().to_str()?.parse().ok())
+            .collect()
     }
 }
 
@@ -105,7 +109,7 @@ impl Drop for Lab {
         }
         // A shim ends some seconds after its task: nobody takes the last of its events.
         for _ in 0..300 {
-            if !self.has_shims() {
+            if self.shims().is_empty() {
                 break;
             }
             std::thread::sleep(std::time::Duration::from_millis(100));

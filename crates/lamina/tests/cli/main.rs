@@ -22,6 +22,7 @@ mod namespace;
 mod pull_access;
 mod pull_terminal;
 mod run;
+mod run_faults;
 mod run_logs;
 mod run_terminal;
 mod run_verbs;

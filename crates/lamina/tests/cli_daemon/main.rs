@@ -41,6 +41,8 @@ mod pull_access;
 mod pull_terminal;
 #[path = "../cli/run.rs"]
 mod run;
+#[path = "../cli/run_faults.rs"]
+mod run_faults;
 #[path = "../cli/run_logs.rs"]
 mod run_logs;
 #[path = "../cli/run_terminal.rs"]

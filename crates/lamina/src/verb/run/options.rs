@@ -37,7 +37,7 @@ pub(in crate::verb) struct OptionArgs {
     /// The name that the container has for its host [default: the beginning of its identifier]
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
-    /// Use the network of the host; otherwise there is none but loopback, which is down
+    /// Use the network of the host; otherwise there is none but loopback
     #[arg(long)]
     net_host: bool,
     /// The most memory, such as 64m
