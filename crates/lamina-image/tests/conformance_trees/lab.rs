@@ -11,8 +11,9 @@ use lamina_core::{Digest, Labels, Namespace, Platform, Reference, Result, Scope}
 use lamina_image::pull::{Flights, Platforms, Pull, Pulled, Silent};
 use lamina_image::registry::{Anonymous, Config, Registry, Retry};
 use lamina_store::mount::{self, How};
+use lamina_store::snapshot::drivers;
 use lamina_store::{Durability, Options, Store};
-use lamina_testkit::disk::Disk;
+use lamina_testkit::disk::{Disk, scratch_image};
 use lamina_testkit::image::{Flavor, Image, ImageBuilder};
 use lamina_testkit::layers::{self, Awkward};
 use lamina_testkit::tree::Tree;
@@ -31,7 +32,12 @@ impl Lab {
     /// A store on a fresh file system.
     pub fn new(fs_type: &str) -> Result<Lab, String> {
         let disk = Disk::new(fs_type, 2 << 30, &[])?;
+        let scratch = disk.path().join("empty.img");
+        scratch_image(&scratch, 256 << 20)?;
+        let mut config = drivers::Config::default();
+        config.blockfile.scratch_file = Some(scratch);
         let options = Options {
+            snapshotters: drivers::all(&config),
             // Trees are compared here, and no power is cut.
             durability: Durability::None,
             reserve: 0,

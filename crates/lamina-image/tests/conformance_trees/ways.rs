@@ -132,7 +132,7 @@ async fn privileged_every_driver_gives_one_tree() {
         let (name, image) = (awkward.name, image(&awkward));
         registry.push("app", name, &image);
         let overlayfs = ext4.pulled(&registry.host(), name, "overlayfs").await.without_root();
-        for (lab, snapshotter) in [(&ext4, "native"), (&btrfs, "btrfs")] {
+        for (lab, snapshotter) in [(&ext4, "native"), (&btrfs, "btrfs"), (&btrfs, "blockfile")] {
             let found = lab.pulled(&registry.host(), name, snapshotter).await.without_root();
             overlayfs.assert_same(&found, &format!("{name}, {snapshotter}"));
         }

@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use lamina_testkit::disk::{Disk, scratch_image};
 use lamina_testkit::or_skip;
 
 use crate::environment::says;
@@ -36,6 +37,37 @@ fn privileged_a_program_runs_and_its_end_is_ours() {
         lab.assert_clean();
     }
     says(&lab.env.fails(&lab.args(&["run", "--name", "c", &image, "/none"])), &["/none"]);
+    lab.assert_clean();
+}
+
+#[test]
+fn privileged_containers_run_from_each_snapshotter() {
+    let name = "privileged_containers_run_from_each_snapshotter";
+    let busybox = or_skip!(name, busybox());
+    let disk = or_skip!(name, Disk::new("btrfs", 256 << 20, &[]));
+    let lab = Lab::new(&busybox, "each");
+    let scratch = lab.env.file("scratch.img", "");
+    let () = or_skip!(name, scratch_image(&scratch, 64 << 20));
+    let snapshotters = "plugins.\"io.containerd.snapshotter.v1";
+    lab.env.file(
+        "config.toml",
+        format!(
+            "version = 2\n[{snapshotters}.blockfile\"]\nscratch_file = {scratch:?}\n\
+             [{snapshotters}.btrfs\"]\nroot_path = {:?}\n",
+            disk.path().join("btrfs")
+        ),
+    );
+    let image = lab.image();
+    for snapshotter in ["overlayfs", "native", "btrfs", "blockfile"] {
+        let flags = ["--snapshotter", snapshotter, "run", "--rm", &image];
+        let script = "echo $0 >/made; cat /made; exit 3";
+        let run =
+            lab.env.run(&lab.args(&[&flags[..], &["sh", "-c", script, snapshotter]].concat()));
+        let want = (3, format!("{snapshotter}\n"));
+        assert_eq!((run.code, run.stdout.clone()), want, "{snapshotter}: {}", run.stderr);
+        let active = lab.ok(&["--snapshotter", snapshotter, "snapshot", "ls", "kind==active"]);
+        assert_eq!(active, "KEY PARENT KIND\n");
+    }
     lab.assert_clean();
 }
 

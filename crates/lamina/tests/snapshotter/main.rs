@@ -81,7 +81,7 @@ async fn keys_are_in_one_space_whatever_the_namespace() {
     served.end();
     let served = Served::start(dir.path());
     let client = Client::connect(&served.socket).await.unwrap();
-    let three = client.snapshotter(&scope("three"), "").unwrap();
+    let three = client.snapshotter(&scope("three"), "third").unwrap();
     assert_eq!(three.stat("one/3/v").await.unwrap().parent, "one/2/layer");
     for key in ["one/3/v", "one/2/layer"] {
         three.remove(key).await.unwrap();
