@@ -4,7 +4,9 @@
 //! of `lamina-core` and knows neither where state lies nor the wire between daemon and clients. What it
 //! needs of its surroundings (credentials, proxies, directories) is passed in.
 
+pub mod changes;
 pub mod check;
+pub mod commit;
 pub mod contents;
 pub mod pull;
 pub mod registry;

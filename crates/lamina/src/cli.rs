@@ -6,6 +6,7 @@
 
 mod chosen;
 mod context;
+pub(crate) mod date;
 mod failure;
 mod globals;
 mod interrupt;

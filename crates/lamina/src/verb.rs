@@ -5,6 +5,7 @@
 //! (`df`, `fsck`) and what a daemon does its own way (`pull`, `prune`) ask which it is.
 
 mod attach;
+mod commit;
 mod completion;
 mod config;
 mod container;
@@ -61,6 +62,7 @@ pub(crate) enum Verb {
     Container(container::Verb),
     #[command(subcommand, visible_aliases = ["tasks", "t"])]
     Task(task::Verb),
+    Commit(commit::Commit),
     #[command(subcommand, visible_aliases = ["i", "images"])]
     Image(image::Verb),
     Rmi(image::rm::Rm),
@@ -121,6 +123,7 @@ impl Verb {
             Verb::Rm(verb) => verb.run(cx).await,
             Verb::Container(verb) => verb.run(cx).await,
             Verb::Task(verb) => verb.run(cx).await,
+            Verb::Commit(verb) => verb.run(cx).await,
             Verb::Image(verb) => verb.run(cx).await,
             Verb::Rmi(verb) => verb.run(cx).await,
             Verb::Tag(verb) => verb.run(cx).await,

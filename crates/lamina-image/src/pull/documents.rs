@@ -227,7 +227,7 @@ pub(super) fn source_label(reference: &Reference) -> Labels {
 
 /// Adds labels to a blob. Where it came from is added to, as a comma-joined, sorted list without
 /// doubles; a list that grew over the bound of labels stays as it was.
-pub(super) async fn add_labels(
+pub(crate) async fn add_labels(
     content: &dyn ContentStore,
     digest: &Digest,
     labels: Labels,
@@ -259,7 +259,8 @@ pub(super) async fn add_labels(
     content.update(info, &paths).await.map(drop)
 }
 
-fn manifest_labels(manifest: &Manifest) -> Labels {
+/// The labels by which a manifest keeps what it names.
+pub(crate) fn manifest_labels(manifest: &Manifest) -> Labels {
     let layers = manifest.layers.iter().enumerate();
     layers
         .map(|(n, layer)| (format!("{GC_REF_CONTENT}.l.{n}"), layer.digest.to_string()))

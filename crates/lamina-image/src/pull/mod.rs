@@ -30,7 +30,7 @@ pub use progress::{Progress, Silent, State};
 
 use crate::registry::Repository;
 use documents::Documents;
-pub(crate) use documents::note_unpacked;
+pub(crate) use documents::{add_labels, manifest_labels, note_unpacked};
 use layers::Layers;
 use lease::PullLease;
 pub(crate) use lease::for_a_day;

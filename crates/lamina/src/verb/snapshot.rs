@@ -2,6 +2,7 @@
 
 mod cleanup;
 mod commit;
+mod diff;
 mod info;
 mod label;
 mod ls;
@@ -33,6 +34,7 @@ pub(crate) enum Verb {
     Commit(commit::Commit),
     Rm(rm::Rm),
     Label(label::Label),
+    Diff(diff::Diff),
     Usage(usage::Usage),
     Unpack(unpack::Unpack),
     Cleanup(cleanup::Cleanup),
@@ -50,6 +52,7 @@ impl Verb {
             Verb::Commit(verb) => verb.run(cx).await,
             Verb::Rm(verb) => verb.run(cx).await,
             Verb::Label(verb) => verb.run(cx).await,
+            Verb::Diff(verb) => verb.run(cx).await,
             Verb::Usage(verb) => verb.run(cx).await,
             Verb::Unpack(verb) => verb.run(cx).await,
             Verb::Cleanup(verb) => verb.run(cx).await,

@@ -78,6 +78,7 @@ fn every_example_is_understood() {
             "exec",
             "kill",
             "stop",
+            "commit",
             "rm",
             "logs",
             "attach",

@@ -27,5 +27,6 @@ mod run_logs;
 mod run_terminal;
 mod run_verbs;
 mod snapshot;
+mod snapshot_diff;
 mod snapshotters;
 mod untrusted;

@@ -127,3 +127,47 @@ fn privileged_signals_are_sent_on_and_the_store_is_free_meanwhile() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "got it\n");
     lab.assert_clean();
 }
+
+#[test]
+fn privileged_a_container_that_runs_is_committed() {
+    let name = "privileged_a_container_that_runs_is_committed";
+    let busybox = or_skip!(name, busybox());
+    let lab = Lab::new(&busybox, "commit");
+    let image = lab.image();
+    lab.env.run(&lab.args(&["run", "--rm", &image]));
+    // It writes all the time, and goes on afterwards.
+    let script = "echo kept >/mark; while :; do echo more >>/log; done";
+    lab.ok(&["run", "-d", "--name", "c", &image, "sh", "-c", script]);
+    let log = || lab.env.run(&lab.args(&["exec", "c", "cat", "/log"])).stdout.len();
+    await_growth(log);
+    let change = r#"CMD ["cat", "/mark"]"#;
+    let commit =
+        ["commit", "-m", "why", "--author", "Me", "--change", change, "c", "registry.test/mine:1"];
+    let digest = lab.ok(&commit);
+    assert!(digest.starts_with("sha256:"), "{digest}");
+    says(&lab.ok(&["ps"]), &["RUNNING"]);
+    await_growth(log);
+    assert_eq!(lab.ok(&["run", "--rm", "registry.test/mine:1"]), "kept\n");
+    let shown = lab.ok(&["image", "inspect", "registry.test/mine:1"]);
+    says(&shown, &["why", "Me"]);
+
+    // It goes on after a commit that fails, too.
+    lab.env.run(&lab.args(&["exec", "c", "sh", "-c", "echo >/.wh.x"]));
+    says(&lab.env.fails(&lab.args(&["commit", "c", "registry.test/other:1"])), &[".wh.x"]);
+    says(&lab.ok(&["ps"]), &["RUNNING"]);
+    await_growth(log);
+    lab.env.run(&lab.args(&["exec", "c", "sh", "-c", "> /.wh.x"]));
+    says(&lab.env.fails(&lab.args(&["commit", "none", "registry.test/other:1"])), &["\"none\""]);
+    lab.ok(&["stop", "-t", "0", "c"]);
+    // One that does not run needs no pause.
+    says(&lab.env.fails(&lab.args(&["commit", "c", "registry.test/other:1"])), &[".wh.x"]);
+    lab.ok(&["rm", "c"]);
+    lab.assert_clean();
+}
+
+fn await_growth(log: impl Fn() -> usize) {
+    let (start, before) = (Instant::now(), log());
+    while log() == before {
+        assert!(start.elapsed() < Duration::from_secs(60), "it stands still");
+    }
+}

@@ -51,5 +51,7 @@ mod run_terminal;
 mod run_verbs;
 #[path = "../cli/snapshot.rs"]
 mod snapshot;
+#[path = "../cli/snapshot_diff.rs"]
+mod snapshot_diff;
 #[path = "../cli/untrusted.rs"]
 mod untrusted;

@@ -1,5 +1,7 @@
 //! Differences that are known.
 
+use super::script;
+
 /// A step whose outcome is another, and why that is well.
 #[derive(Debug)]
 pub(crate) struct Known {
@@ -10,7 +12,14 @@ pub(crate) struct Known {
 }
 
 /// Between containerd 1.6 and 2.x.
-pub(crate) const CONTAINERD_16: &[Known] = &[Known {
-    line: "ctr plugins list -d id==overlayfs,type==io.containerd.snapshotter.v1",
-    reason: "1.6 knows no capabilities of snapshotters",
-}];
+pub(crate) const CONTAINERD_16: &[Known] = &[
+    Known {
+        line: "ctr plugins list -d id==overlayfs,type==io.containerd.snapshotter.v1",
+        reason: "1.6 knows no capabilities of snapshotters",
+    },
+    Known { line: script::DIFF_PLAIN, reason: DATED },
+    Known { line: script::DIFF_PACKED, reason: DATED },
+    Known { line: script::DIFF_PAIRS, reason: DATED },
+];
+
+const DATED: &str = "1.6 dates deletions with the time of day, 2.x with 1970";

@@ -25,6 +25,15 @@ const fn new(command: &'static str, line: &'static str) -> Step {
     Step { command, line, new: true }
 }
 
+/// Layers to the byte.
+pub(crate) const DIFF_PLAIN: &str = "ctr snapshots diff --media-type \
+    application/vnd.oci.image.layer.v1.tar filled >$DIR/filled.tar \
+    && tar -tvf $DIR/filled.tar --full-time --utc && sha256sum <$DIR/filled.tar";
+pub(crate) const DIFF_PACKED: &str = "ctr snapshots diff filled | gzip -d | sha256sum";
+pub(crate) const DIFF_PAIRS: &str = "for one in \"$BASE\" \"$BASE $CHAIN\" \"$CHAIN $BASE\" \
+    \"$BASE filled\" \"filled $BASE\"; do \
+    ctr snapshots diff --media-type application/vnd.oci.image.layer.v1.tar $one | sha256sum; done";
+
 pub(crate) const STEPS: &[Step] = &[
     // Namespaces.
     any("namespaces create", "ctr namespaces create one colour=red"),
@@ -154,27 +163,19 @@ pub(crate) const STEPS: &[Step] = &[
          && find . -print0 | xargs -0 touch -h -d @1234567890.75 && touch -h -d @-5 pipe \
          && touch -d '2300-01-01 UTC' null && cd / && umount $DIR/mnt",
     ),
-    any(
-        "snapshots diff",
-        "ctr snapshots diff --media-type application/vnd.oci.image.layer.v1.tar filled >$DIR/filled.tar \
-         && tar -tvf $DIR/filled.tar --full-time --utc && sha256sum <$DIR/filled.tar",
-    ),
-    any("snapshots diff", "ctr snapshots diff filled | gzip -d | sha256sum"),
+    any("snapshots diff", DIFF_PLAIN),
+    any("snapshots diff", DIFF_PACKED),
     new(
         "snapshots diff",
         "SOURCE_DATE_EPOCH=1111111111 ctr snapshots diff \
          --media-type application/vnd.oci.image.layer.v1.tar filled | sha256sum",
     ),
     // The lower tree with nothing below it, the whole of both, and the other way round.
-    any(
-        "snapshots diff",
-        "for one in \"$BASE\" \"$BASE $CHAIN\" \"$CHAIN $BASE\" \"$BASE filled\" \"filled $BASE\"; do \
-         ctr snapshots diff --media-type application/vnd.oci.image.layer.v1.tar $one | sha256sum; done",
-    ),
+    any("snapshots diff", DIFF_PAIRS),
     any(
         "snapshots diff",
         "ctr snapshots diff --keep --ref kept --label colour=red filled >$DIR/out \
-         && ctr content ls | grep colour=red | grep -o 'containerd.io/[^ ]*'; ctr content active",
+         && ctr content ls | grep colour=red | grep -oE 'containerd.io/[a-z.]+' | sort; ctr content active",
     ),
     any("snapshots diff", "! ctr snapshots diff --media-type text/plain filled"),
     any("snapshots delete", "ctr snapshots delete filled"),
