@@ -74,6 +74,16 @@ pub(crate) const PACKAGES: &[Package] = &[
     },
     Package { name: "runc", programs: &["runc"], why: "privileged tests: what the shim runs" },
     Package {
+        name: "skopeo",
+        programs: &["skopeo"],
+        why: "reads and writes archives of images, as a peer",
+    },
+    Package {
+        name: "podman",
+        programs: &["podman"],
+        why: "loads, saves and pulls images, as a peer",
+    },
+    Package {
         name: "umoci",
         programs: &["umoci"],
         why: "privileged tests: the trees that it unpacks, to compare with",

@@ -33,6 +33,8 @@ impl Part {
 /// An image, looked through from its target down.
 #[derive(Clone, Debug, Default)]
 pub struct Contents {
+    /// Its indexes that are here, from the outermost on.
+    pub indexes: Vec<Descriptor>,
     /// Its manifests that are here.
     pub parts: Vec<Part>,
     /// The blobs that are here, with their sizes.
@@ -70,6 +72,7 @@ impl Contents {
             let document = Document::parse(&bytes, &descriptor.media_type, limits);
             match document.map_err(named)? {
                 Document::Index(index) if depth < DEEPEST => {
+                    contents.indexes.push(descriptor);
                     next.extend(index.manifests.into_iter().rev().map(|d| (d, depth + 1)));
                 }
                 Document::Index(_) => {

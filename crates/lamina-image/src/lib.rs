@@ -7,8 +7,16 @@
 pub mod changes;
 pub mod check;
 pub mod commit;
+pub mod compression;
 pub mod contents;
+pub mod convert;
+pub mod export;
+pub mod import;
+mod pipe;
 pub mod pull;
+pub mod push;
+pub mod record;
 pub mod registry;
+mod tar;
 pub mod unpack;
 pub mod usage;

@@ -1,12 +1,15 @@
-//! Transfers: a pull from a registry, and a new name for an image that is here.
+//! Transfers: pulls and pushes, archives in and out, and a new name for an image that is here.
 //!
 //! `lamina-image` does the work, over the stores; here it is put together from what a client asks,
 //! and what it says on the way is put into the words that clients know.
 
+mod archive;
 mod board;
+mod bytes;
 mod credentials;
 mod defaults;
 mod pull;
+mod push;
 mod records;
 mod told;
 
@@ -23,6 +26,7 @@ use lamina_store::Store;
 use crate::config;
 
 pub(crate) use board::Board;
+pub(crate) use bytes::{Outgoing, incoming};
 pub(crate) use credentials::FromStream;
 use defaults::Defaults;
 
@@ -36,6 +40,8 @@ pub(crate) struct Shared {
     flights: Arc<Flights>,
     /// Layers that one pull may download at once.
     downloads: usize,
+    /// Blobs that one push may upload at once.
+    uploads: usize,
     /// What manifests, indexes and configs may have.
     documents: oci::Limits,
     defaults: Arc<Defaults>,
@@ -63,6 +69,7 @@ impl Shared {
             registry: Registry::new(config)?,
             flights: Flights::new(),
             downloads: settings.max_concurrent_downloads,
+            uploads: settings.max_concurrent_uploaded_layers,
             documents: limits.documents,
             defaults: Arc::new(Defaults::new(all)),
         })
@@ -84,17 +91,25 @@ impl Transfer for Transfers {
         destination: Destination,
         options: TransferOptions,
     ) -> Result<()> {
-        let what = match (source, destination) {
+        let progress = options.progress;
+        match (source, destination) {
             (Source::Registry(from), Destination::Images(to)) => {
-                return self.pull(from, to, options.progress).await;
+                self.pull(from, to, progress).await
             }
-            (Source::Images(from), Destination::Images(to)) => return self.tag(from, to).await,
-            (Source::Images(_), Destination::Registry(_)) => "push to a registry",
-            (Source::Stream(_), Destination::Images(_)) => "import from a stream",
-            (Source::Images(_), Destination::Stream(_)) => "export to a stream",
-            _ => "transfer between these two ends",
-        };
-        Err(Error::unimplemented(format!("{what}: not implemented by this daemon")))
+            (Source::Images(from), Destination::Images(to)) => self.tag(from, to).await,
+            (Source::Images(from), Destination::Registry(to)) => {
+                self.push(from, to, progress).await
+            }
+            (Source::Stream(from), Destination::Images(to)) => {
+                self.import(from, to, progress).await
+            }
+            (Source::Images(from), Destination::Stream(to)) => {
+                self.export(from, to, progress).await
+            }
+            _ => Err(Error::unimplemented(
+                "transfer between these two ends: not implemented by this daemon",
+            )),
+        }
     }
 }
 

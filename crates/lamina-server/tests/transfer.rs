@@ -373,19 +373,113 @@ async fn an_image_gets_another_name_and_loses_no_other() {
     server.stop().await;
 }
 
+/// Sends an archive as clients of containerd do: never more than there is credit for.
+/// The stream is returned: dropped, it would break off.
+async fn send_archive(
+    up: mpsc::Sender<Any>,
+    mut answers: Streaming<Any>,
+    archive: &[u8],
+) -> Streaming<Any> {
+    let (mut credit, mut rest) = (0, archive);
+    while !rest.is_empty() {
+        while credit <= 0 {
+            let grant = answers.message().await.unwrap().expect("credit");
+            credit += any::unpack::<ends::WindowUpdate>("grant", &grant).unwrap().update;
+        }
+        let most = rest.len().min(32 << 10).min(usize::try_from(credit).unwrap());
+        let (piece, later) = rest.split_at(most);
+        credit -= i32::try_from(most).unwrap();
+        rest = later;
+        up.send(any::pack(&ends::Data { data: piece.to_vec().into() })).await.unwrap();
+    }
+    answers
+}
+
+/// Receives one, granting credit as they do.
+async fn receive_archive(up: mpsc::Sender<Any>, mut answers: Streaming<Any>) -> Vec<u8> {
+    let (mut archive, mut window) = (Vec::new(), 0);
+    loop {
+        if window < 64 << 10 {
+            up.send(any::pack(&ends::WindowUpdate { update: 64 << 10 })).await.unwrap();
+            window += 64 << 10;
+        }
+        let Some(piece) = answers.message().await.unwrap() else { return archive };
+        let piece: ends::Data = any::unpack("piece", &piece).unwrap();
+        window -= i32::try_from(piece.data.len()).unwrap();
+        assert!(window >= 0, "more than there was credit for");
+        archive.extend(piece.data);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_go_out_and_come_back() {
+    let (server, registry) = (Server::start().await, TestRegistry::start());
+    let image = image_of("amd64");
+    registry.push("app", "1", &image);
+    pull(&server, &registry, "app:mine").await.unwrap();
+    let named = any::pack(&ends::ImageStore { name: "app:mine".to_owned(), ..Default::default() });
+
+    let other = TestRegistry::start();
+    transfer(&server, named.clone(), any::pack(&registry_end(&other)), "").await.unwrap();
+    let (_, bytes) = other.content("app", "1").unwrap();
+    assert_eq!(lamina_core::Digest::sha256(&bytes), image.root.digest);
+
+    let (up, answers) = stream(&server, "export-1").await;
+    let export = ends::ImageExportStream {
+        stream: "export-1".to_owned(),
+        platforms: vec![platform("amd64")],
+        ..Default::default()
+    };
+    let work = transfer(&server, named, any::pack(&export), "");
+    let (done, archive) = tokio::join!(work, receive_archive(up, answers));
+    done.unwrap();
+
+    let back = Server::start().await;
+    let (up, answers) = stream(&back, "import-1").await;
+    let import = ends::ImageImportStream { stream: "import-1".to_owned(), ..Default::default() };
+    let mut store = image_store("");
+    store.extra_references = vec![ends::ImageReference {
+        name: "import".to_owned(),
+        is_prefix: true,
+        allow_overwrite: true,
+        ..Default::default()
+    }];
+    let work = transfer(&back, any::pack(&import), any::pack(&store), "");
+    let (done, _answers) = tokio::join!(work, send_archive(up, answers, &archive));
+    done.unwrap();
+    let found = record(&back, "app:mine").await.unwrap();
+    assert_eq!(found.target.unwrap().digest, image.root.digest.to_string());
+    assert_eq!(lease_count(&back).await, 0);
+
+    let (up, answers) = stream(&back, "import-2").await;
+    let import = ends::ImageImportStream { stream: "import-2".to_owned(), ..Default::default() };
+    drop(up);
+    let broken = transfer(&back, any::pack(&import), any::pack(&store), "").await;
+    refused("an empty archive", broken, Code::InvalidArgument, "empty");
+    drop(answers);
+    server.stop().await;
+    back.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_transfer_here_is_refused_by_its_types() {
     let (server, registry) = (Server::start().await, TestRegistry::start());
     let (from, to) = (any::pack(&registry_end(&registry)), any::pack(&image_store("app")));
     let import = any::pack(&ends::ImageImportStream::default());
+    let export = any::pack(&ends::ImageExportStream::default());
     for (what, source, destination) in [
-        ("push", to.clone(), from.clone()),
-        ("import", import.clone(), to.clone()),
-        ("export", to.clone(), any::pack(&ends::ImageExportStream::default())),
         ("copy", from.clone(), from.clone()),
+        ("from an archive into a registry", import.clone(), from.clone()),
+        ("from a registry into an archive", from.clone(), export.clone()),
     ] {
         let answer = transfer(&server, source, destination, "").await;
         refused(what, answer, Code::Unimplemented, "containerd.types.transfer.");
+    }
+    for (what, source, destination) in
+        [("import", import, to.clone()), ("export", to.clone(), export)]
+    {
+        let answer = transfer(&server, source, destination, "").await;
+        refused(what, answer, Code::InvalidArgument, "names no stream");
     }
     let answer = transfer(&server, from.clone(), to.clone(), "nowhere").await;
     refused("no such stream", answer, Code::NotFound, "nowhere");

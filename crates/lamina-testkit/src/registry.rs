@@ -12,6 +12,7 @@ mod message;
 mod serve;
 mod state;
 mod tls;
+mod upload;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -123,6 +124,12 @@ impl TestRegistry {
         }
         self.state.tag(repository, tag, &image.root.digest);
         image.root.clone()
+    }
+
+    /// What a tag or digest of a repository stands for here: its media type and its bytes.
+    pub fn content(&self, repository: &str, name: &str) -> Option<(String, Bytes)> {
+        let (_, content) = self.state.get(repository, name)?;
+        Some((content.media_type, content.bytes))
     }
 
     /// Serves any bytes as a manifest under `tag` and their digest.

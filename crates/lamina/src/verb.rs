@@ -27,6 +27,7 @@ mod prune;
 mod ps;
 mod publish;
 mod pull;
+mod push;
 mod rm;
 mod run;
 mod serve;
@@ -48,6 +49,9 @@ pub(crate) enum Verb {
     Serve(serve::Serve),
     Snapshotter(snapshotter::Snapshotter),
     Pull(pull::Pull),
+    Push(push::Push),
+    Load(image::import::Import),
+    Save(image::export::Export),
     Run(Box<run::Run>),
     Ps(ps::Ps),
     Exec(Box<exec::Exec>),
@@ -111,6 +115,9 @@ impl Verb {
             Verb::Serve(verb) => verb.run(cx.settings).await,
             Verb::Snapshotter(verb) => verb.run(cx.settings).await,
             Verb::Pull(verb) => verb.run(cx).await,
+            Verb::Push(verb) => verb.run(cx).await,
+            Verb::Load(verb) => verb.run(cx).await,
+            Verb::Save(verb) => verb.run(cx).await,
             Verb::Run(verb) => verb.run(cx).await,
             Verb::Ps(verb) => verb.run(cx).await,
             Verb::Exec(verb) => verb.run(cx).await,

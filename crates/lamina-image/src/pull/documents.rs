@@ -216,7 +216,7 @@ pub(crate) async fn note_unpacked(
 
 /// The label that says where a blob came from. It names the registry without its port, as containerd's
 /// does: clients look for just that when they mount a blob from another repository.
-pub(super) fn source_label(reference: &Reference) -> Labels {
+pub(crate) fn source_label(reference: &Reference) -> Labels {
     let domain = reference.domain();
     let host = match domain.strip_prefix('[').and_then(|inside| inside.split_once(']')) {
         Some((address, _)) => address,
@@ -268,7 +268,8 @@ pub(crate) fn manifest_labels(manifest: &Manifest) -> Labels {
         .collect()
 }
 
-fn index_labels(index: &Index) -> Labels {
+/// What an index keeps: its manifests.
+pub(crate) fn index_labels(index: &Index) -> Labels {
     let manifests = index.manifests.iter().enumerate();
     manifests.map(|(n, m)| (format!("{GC_REF_CONTENT}.m.{n}"), m.digest.to_string())).collect()
 }

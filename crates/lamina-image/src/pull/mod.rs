@@ -30,10 +30,13 @@ pub use progress::{Progress, Silent, State};
 
 use crate::registry::Repository;
 use documents::Documents;
-pub(crate) use documents::{add_labels, manifest_labels, note_unpacked};
+pub(crate) use documents::{
+    add_labels, index_labels, manifest_labels, note_unpacked, source_label,
+};
 use layers::Layers;
 use lease::PullLease;
 pub(crate) use lease::for_a_day;
+pub(crate) use wait::when_free;
 
 /// What to pull and into where.
 #[derive(Clone, Debug)]

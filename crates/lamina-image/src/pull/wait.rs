@@ -9,7 +9,7 @@ use lamina_core::{Error, Kind, Result};
 ///
 /// # Errors
 /// Those of `open` but the one that says `ref … locked`.
-pub(super) async fn when_free<T, F: Future<Output = Result<T>>>(open: impl Fn() -> F) -> Result<T> {
+pub(crate) async fn when_free<T, F: Future<Output = Result<T>>>(open: impl Fn() -> F) -> Result<T> {
     let mut pause = Duration::from_millis(5);
     loop {
         match open().await {

@@ -10,7 +10,7 @@ use lamina_core::{Descriptor, Digest, Error, Kind, Reference, Result};
 
 use super::blob::Blob;
 use super::config::{Config, Ranges};
-use super::host::Host;
+use super::host::{Host, Use};
 use super::hosts;
 use super::transport::Transport;
 use super::{document, resolve};
@@ -54,12 +54,33 @@ impl Registry {
         reference: &Reference,
         credentials: Arc<dyn Credentials>,
     ) -> Result<Repository> {
+        self.open(reference, credentials, Use::Pull).await
+    }
+
+    /// [`repository`](Self::repository), to push to.
+    ///
+    /// # Errors
+    /// As [`repository`](Self::repository).
+    pub async fn destination(
+        &self,
+        reference: &Reference,
+        credentials: Arc<dyn Credentials>,
+    ) -> Result<Repository> {
+        self.open(reference, credentials, Use::Push).await
+    }
+
+    async fn open(
+        &self,
+        reference: &Reference,
+        credentials: Arc<dyn Credentials>,
+        used: Use,
+    ) -> Result<Repository> {
         let (domain, config) = (reference.domain().to_owned(), Arc::clone(&self.config));
         let (endpoints, warnings) =
             tokio::task::spawn_blocking(move || hosts::load(&domain, &config)).await.map_err(
                 |error| Error::internal("reading the hosts of a registry died").with_source(error),
             )??;
-        let host = |endpoint| Host::new(endpoint, reference, Arc::clone(&credentials));
+        let host = |endpoint| Host::new(endpoint, reference, Arc::clone(&credentials), used);
         Ok(Repository {
             registry: self.clone(),
             shared: Arc::new(Shared {

@@ -63,6 +63,7 @@ pub(super) struct Clients {
 struct Key {
     trust: Trust,
     reach: Reach,
+    sends: bool,
 }
 
 impl fmt::Debug for Clients {
@@ -84,12 +85,13 @@ impl Clients {
         })
     }
 
-    /// The client for `trust` and `reach`.
+    /// The client for `trust` and `reach`. One that `sends` much waits for answers without a limit:
+    /// the time until one comes is that of sending.
     ///
     /// # Errors
     /// InvalidArgument when a certificate or key cannot be used.
-    pub(super) fn get(&self, trust: &Trust, reach: Reach) -> Result<Client> {
-        let key = Key { trust: trust.clone(), reach };
+    pub(super) fn get(&self, trust: &Trust, reach: Reach, sends: bool) -> Result<Client> {
+        let key = Key { trust: trust.clone(), reach, sends };
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(index) = made.iter().position(|(known, _)| *known == key) {
             let found = made.remove(index);
@@ -97,7 +99,7 @@ impl Clients {
             made.push(found);
             return Ok(client);
         }
-        let client = self.build(trust, reach)?;
+        let client = self.build(trust, reach, sends)?;
         if made.len() >= MOST {
             made.remove(0);
         }
@@ -105,7 +107,7 @@ impl Clients {
         Ok(client)
     }
 
-    fn build(&self, trust: &Trust, reach: Reach) -> Result<Client> {
+    fn build(&self, trust: &Trust, reach: Reach, sends: bool) -> Result<Client> {
         let mut roots = Vec::new();
         for pem in &trust.roots {
             let certificates = Certificate::from_pem_bundle(pem).map_err(|error| {
@@ -125,9 +127,11 @@ impl Clients {
                 .no_proxy()
                 .http1_only()
                 .connect_timeout(trust.dial_timeout.unwrap_or(self.connect))
-                .read_timeout(self.idle)
                 .tcp_keepalive(KEEPALIVE)
                 .dns_resolver(Resolver { reach });
+            if !sends {
+                builder = builder.read_timeout(self.idle);
+            }
             for proxy in &self.proxies {
                 builder = builder.proxy(proxy.clone());
             }
@@ -239,14 +243,14 @@ mod tests {
     fn equal_trust_shares_a_client_and_few_are_kept() {
         let clients = clients();
         let trust = Trust { skip_verify: true, ..Trust::default() };
-        clients.get(&trust, Reach::Any).unwrap();
-        clients.get(&trust.clone(), Reach::Any).unwrap();
+        clients.get(&trust, Reach::Any, false).unwrap();
+        clients.get(&trust.clone(), Reach::Any, false).unwrap();
         assert_eq!(clients.made.lock().unwrap().len(), 1);
-        clients.get(&trust, Reach::Elsewhere).unwrap();
+        clients.get(&trust, Reach::Elsewhere, false).unwrap();
         assert_eq!(clients.made.lock().unwrap().len(), 2);
         for seconds in 0..MOST as u64 {
             let dial_timeout = Some(Duration::from_secs(seconds));
-            clients.get(&Trust { dial_timeout, ..trust.clone() }, Reach::Any).unwrap();
+            clients.get(&Trust { dial_timeout, ..trust.clone() }, Reach::Any, false).unwrap();
         }
         assert_eq!(clients.made.lock().unwrap().len(), MOST);
     }
@@ -254,10 +258,10 @@ mod tests {
     #[test]
     fn bad_certificates_are_named() {
         let trust = Trust { roots: vec![b"no pem".to_vec()], ..Trust::default() };
-        let error = clients().get(&trust, Reach::Any).unwrap_err();
+        let error = clients().get(&trust, Reach::Any, false).unwrap_err();
         assert!(error.message().contains("CA file"), "{error}");
         let trust = Trust { identity: Some(b"no pem".to_vec()), ..Trust::default() };
-        let error = clients().get(&trust, Reach::Any).unwrap_err();
+        let error = clients().get(&trust, Reach::Any, false).unwrap_err();
         assert!(error.message().contains("client certificate"), "{error}");
     }
 

@@ -28,6 +28,7 @@ mod range;
 mod resolve;
 mod token;
 mod transport;
+mod upload;
 
 pub use blob::Blob;
 pub use client::{Registry, Repository};
@@ -37,3 +38,4 @@ pub use helper::run_helper;
 pub use lamina_core::credentials::{
     Anonymous, Credential, CredentialRequest, Credentials, ForHost, Secret,
 };
+pub use upload::{Upload, Uploaded};

@@ -7,7 +7,9 @@
 //! is kept: it was given by whoever configured the registry, and what comes is checked by its digest.
 
 use std::error::Error as StdError;
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -42,8 +44,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) headers: HeaderMap,
     /// For the first origin only.
     pub(super) private: HeaderMap,
-    /// Only with POST, which follows no redirect.
-    pub(super) body: Option<Bytes>,
+    /// Not with GET and HEAD: only these follow redirects.
+    pub(super) body: Option<Body>,
     pub(super) trust: &'a Trust,
     /// Whether somebody configured the first origin; else it came out of an image.
     pub(super) reach: Reach,
@@ -51,6 +53,25 @@ pub(super) struct Outgoing<'a> {
     pub(super) persist: bool,
     /// Whether the peer may turn out not to speak TLS: then a handshake that breaks off means that.
     pub(super) maybe_plain: bool,
+}
+
+/// What is sent along.
+#[derive(Clone)]
+pub(super) enum Body {
+    /// All of it.
+    Whole(Bytes),
+    /// So many bytes, made anew each time they are sent. Who sends them sees how they go, and is not
+    /// held to the time for an answer.
+    Made(Arc<dyn Fn() -> reqwest::Body + Send + Sync>),
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Body::Whole(_) => "Whole",
+            Body::Made(_) => "Made",
+        })
+    }
 }
 
 /// Why there is no answer.
@@ -139,7 +160,8 @@ impl Transport {
         answer.error(self.limits.error).await
     }
 
-    async fn follow(&self, outgoing: &Outgoing<'_>) -> Result<Answer, Failure> {
+    /// [`exchange`](Self::exchange), but sent once.
+    pub(super) async fn follow(&self, outgoing: &Outgoing<'_>) -> Result<Answer, Failure> {
         let method = &outgoing.method;
         let first = Origin::of(&outgoing.url).ok_or_else(|| {
             Failure::Final(Error::invalid_argument(format!(
@@ -178,9 +200,10 @@ impl Transport {
     ) -> Result<Answer, Failure> {
         let client = if left {
             let reach = if first.is_loopback() { Reach::NotLinkLocal } else { Reach::Elsewhere };
-            self.clients.get(&Trust { identity: None, ..outgoing.trust.clone() }, reach)
+            self.clients.get(&Trust { identity: None, ..outgoing.trust.clone() }, reach, false)
         } else {
-            self.clients.get(outgoing.trust, outgoing.reach)
+            let sends = matches!(outgoing.body, Some(Body::Made(_)));
+            self.clients.get(outgoing.trust, outgoing.reach, sends)
         }
         .map_err(Failure::Final)?;
         let mut request = client
@@ -190,9 +213,11 @@ impl Transport {
             .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if !left {
             request = request.headers(outgoing.private.clone());
-            if let Some(body) = &outgoing.body {
-                request = request.body(body.clone());
-            }
+            request = match &outgoing.body {
+                Some(Body::Whole(bytes)) => request.body(bytes.clone()),
+                Some(Body::Made(make)) => request.body(make()),
+                None => request,
+            };
         }
         match request.send().await {
             Ok(response) => {
@@ -237,7 +262,7 @@ impl TokenServer for (&Transport, &Trust, &Origin) {
             url,
             headers,
             private,
-            body,
+            body: body.map(Body::Whole),
             trust: &trust,
             reach,
             persist: false,
@@ -266,7 +291,7 @@ fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-fn is_passing(status: StatusCode) -> bool {
+pub(super) fn is_passing(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
 }
 
@@ -305,7 +330,7 @@ fn without_query(location: &str) -> String {
 }
 
 /// `Retry-After`: seconds, or a date.
-fn asked_pause(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn asked_pause(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));

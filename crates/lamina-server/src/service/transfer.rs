@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use lamina_api::convert::{any, field, transfer as convert};
+use lamina_api::convert::{any, field, platform, transfer as convert};
 use lamina_api::proto::containerd::services::transfer::v1 as proto;
 use lamina_api::proto::containerd::types::transfer as ends;
 use lamina_core::credentials::{Anonymous, Credentials};
-use lamina_core::transfer::{Destination, RegistryEnd, Source, TransferOptions};
+use lamina_core::transfer::{
+    Destination, ExportStream, ImportStream, RegistryEnd, Source, TransferOptions,
+};
 use lamina_core::{Error, Result, Scope, Transfer as _};
 use prost_types::Any;
 use proto::transfer_server::TransferServer;
@@ -16,7 +18,7 @@ use super::scope::scope;
 use super::{Answer, status};
 use crate::parts::Parts;
 use crate::streams::Stream;
-use crate::transfer::{Board, FromStream, Transfers};
+use crate::transfer::{Board, FromStream, Outgoing, Transfers, incoming};
 
 #[derive(Debug)]
 pub(super) struct Transfer(Parts);
@@ -57,6 +59,14 @@ impl Transfer {
         if any::is::<ends::OciRegistry>(from) {
             return self.registry(scope, any::unpack("source", from)?).map(Source::Registry);
         }
+        if any::is::<ends::ImageImportStream>(from) {
+            let from: ends::ImageImportStream = any::unpack("source", from)?;
+            return Ok(Source::Stream(ImportStream {
+                bytes: incoming(self.bytes(scope, &from.stream)?),
+                media_type: from.media_type,
+                force_compress: from.force_compress,
+            }));
+        }
         convert::decode_stored_images(any::unpack("source", from)?).map(Source::Images)
     }
 
@@ -65,6 +75,17 @@ impl Transfer {
             return self
                 .registry(scope, any::unpack("destination", to)?)
                 .map(Destination::Registry);
+        }
+        if any::is::<ends::ImageExportStream>(to) {
+            let to: ends::ImageExportStream = any::unpack("destination", to)?;
+            return Ok(Destination::Stream(ExportStream {
+                bytes: Box::new(Outgoing::new(self.bytes(scope, &to.stream)?)),
+                media_type: to.media_type,
+                platforms: platform::decode_all(to.platforms),
+                all_platforms: to.all_platforms,
+                skip_docker_manifest: to.skip_compatibility_manifest,
+                skip_non_distributable: to.skip_non_distributable,
+            }));
         }
         convert::decode_new_images(any::unpack("destination", to)?).map(Destination::Images)
     }
@@ -82,6 +103,12 @@ impl Transfer {
         Ok(convert::decode_registry(registry, credentials))
     }
 
+    /// Takes the stream that an archive goes over.
+    fn bytes(&self, scope: &Scope, id: &str) -> Result<Stream> {
+        self.stream(scope, id)?
+            .ok_or_else(|| Error::invalid_argument("the archive's end names no stream"))
+    }
+
     /// Takes a stream of the client; none for an empty id.
     fn stream(&self, scope: &Scope, id: &str) -> Result<Option<Stream>> {
         if id.is_empty() {
@@ -95,7 +122,10 @@ impl Transfer {
 fn check_pair(source: &Any, destination: &Any) -> Result<()> {
     let registry = any::is::<ends::OciRegistry>;
     let images = any::is::<ends::ImageStore>;
-    if (registry(source) || images(source)) && images(destination) {
+    let (import, export) = (any::is::<ends::ImageImportStream>, any::is::<ends::ImageExportStream>);
+    let from_here =
+        images(source) && (images(destination) || registry(destination) || export(destination));
+    if from_here || (registry(source) || import(source)) && images(destination) {
         return Ok(());
     }
     Err(Error::unimplemented(format!(

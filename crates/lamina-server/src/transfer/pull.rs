@@ -11,7 +11,7 @@ use lamina_image::registry::{Proxies, Registry};
 use lamina_image::unpack::unpack;
 
 use super::records;
-use super::told::Told;
+use super::told::{Told, Way};
 use super::{Shared, Transfers};
 
 impl Transfers {
@@ -47,7 +47,7 @@ impl Transfers {
             downloads: self.shared.downloads,
             limits: self.shared.documents,
             progress: match &progress {
-                Some(sink) => Arc::new(Told::new(sink.clone(), place.clone(), name)),
+                Some(sink) => Arc::new(Told::new(sink.clone(), place.clone(), name, Way::Pull)),
                 None => Arc::new(Silent),
             },
         };
@@ -91,7 +91,7 @@ impl Transfers {
 
 /// A reference with nothing left out: the record gets the name that the client gave, so a short form
 /// that we completed would be one that others do not find.
-fn whole(text: &str) -> Result<Reference> {
+pub(super) fn whole(text: &str) -> Result<Reference> {
     let reference = Reference::parse_canonical(text)?;
     if reference.tag().is_none() && reference.digest().is_none() {
         return Err(Error::invalid_argument(format!("image reference {text:?}: it has no tag")));
@@ -100,7 +100,7 @@ fn whole(text: &str) -> Result<Reference> {
 }
 
 /// The client for one transfer, as its resolver says.
-fn client(shared: &Shared, from: &RegistryEnd) -> Result<Registry> {
+pub(super) fn client(shared: &Shared, from: &RegistryEnd) -> Result<Registry> {
     let plain_http = match from.default_scheme.as_str() {
         "" | "https" => false,
         "http" => true,
@@ -128,7 +128,7 @@ fn client(shared: &Shared, from: &RegistryEnd) -> Result<Registry> {
 }
 
 /// Which snapshotter gets which platforms, in the client's order.
-fn by_snapshotter(unpacks: Vec<(String, Platform)>) -> Vec<(String, Vec<Platform>)> {
+pub(super) fn by_snapshotter(unpacks: Vec<(String, Platform)>) -> Vec<(String, Vec<Platform>)> {
     let mut found: Vec<(String, Vec<Platform>)> = Vec::new();
     for (snapshotter, platform) in unpacks {
         match found.iter_mut().find(|(name, _)| *name == snapshotter) {

@@ -1,4 +1,4 @@
-//! How far a pull is, in the words of transfers.
+//! How far a pull or a push is, in the words of transfers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,11 +15,19 @@ const PAUSE: Duration = Duration::from_millis(300);
 #[derive(Debug)]
 pub(super) struct Told {
     to: Arc<dyn ProgressSink>,
-    /// The source, as clients show it.
+    /// The registry, as clients show it.
     place: String,
-    /// The image record to come; everything hangs from it.
+    /// The image record; everything hangs from it.
     image: String,
+    way: Way,
     parts: Mutex<HashMap<Digest, Part>>,
+}
+
+/// Which way content goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Pull,
+    Push,
 }
 
 #[derive(Debug)]
@@ -32,8 +40,15 @@ struct Part {
 }
 
 impl Told {
-    pub(super) fn new(to: Arc<dyn ProgressSink>, place: String, image: String) -> Self {
-        Told { to, place, image, parts: Mutex::default() }
+    pub(super) fn new(to: Arc<dyn ProgressSink>, place: String, image: String, way: Way) -> Self {
+        Told { to, place, image, way, parts: Mutex::default() }
+    }
+
+    fn going(&self) -> Stage {
+        match self.way {
+            Way::Pull => Stage::Downloading,
+            Way::Push => Stage::Uploading,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Part>> {
@@ -73,11 +88,15 @@ impl Told {
 
 impl Progress for Told {
     fn resolved(&self, target: &Descriptor) {
-        self.to.send(Word::whole(Stage::Pulling(self.place.clone())));
+        let (begins, content) = match self.way {
+            Way::Pull => (Stage::Pulling(self.place.clone()), Stage::FetchingContent),
+            Way::Push => (Stage::Pushing(self.place.clone()), Stage::PushingContent),
+        };
+        self.to.send(Word::whole(begins));
         self.to.send(Word {
             name: self.image.clone(),
             descriptor: Some(target.clone()),
-            ..Word::whole(Stage::FetchingContent)
+            ..Word::whole(content)
         });
         self.add(target, &self.image);
     }
@@ -95,7 +114,7 @@ impl Progress for Told {
         let size = part.descriptor.size;
         let (stage, done) = match state {
             State::Waiting => return,
-            State::Downloading { from } => (Stage::Downloading, from),
+            State::Downloading { from } => (self.going(), from),
             State::Unpacking => (Stage::Extracting, size),
             State::Exists => (Stage::AlreadyExists, size),
             State::Done if part.extracting => (Stage::Extracted, size),
@@ -111,7 +130,7 @@ impl Progress for Told {
         let Some(part) = parts.get_mut(digest) else { return };
         if part.told.is_none_or(|told| told.elapsed() >= PAUSE) {
             part.told = Some(Instant::now());
-            self.tell(part, Stage::Downloading, received);
+            self.tell(part, self.going(), received);
         }
     }
 }

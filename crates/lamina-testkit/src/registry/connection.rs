@@ -47,7 +47,8 @@ pub(super) async fn accept(
 
 async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: &State) {
     loop {
-        let Some(request) = message::read(&mut stream).await else {
+        let cut = |request: &message::Request, bytes| state.cuts(request, bytes);
+        let Some(request) = message::read(&mut stream, Some(cut)).await else {
             // What a proper server says to somebody who speaks TLS to it.
             let _ =
                 stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n").await;

@@ -52,6 +52,10 @@ pub enum Fault {
     RangeTotal(u64),
     /// The body in pieces of so many bytes with a pause before each.
     Slow(usize, Duration),
+    /// Of an upload, so many bytes are taken, then the connection is closed without an answer.
+    TakeOnly(usize),
+    /// An upload that was begun is forgotten: 404.
+    Forget,
 }
 
 impl Fault {
@@ -131,6 +135,11 @@ impl On {
     pub fn after(mut self, skip: usize) -> On {
         self.skip = skip;
         self
+    }
+
+    /// Whether this request would be one of them.
+    pub(super) fn would_take(&self, method: &str, path: &str) -> bool {
+        self.clone().takes(method, path)
     }
 
     /// Whether this request is one of them; counts it.

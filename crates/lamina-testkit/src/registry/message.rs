@@ -14,6 +14,8 @@ pub(super) struct Request {
     /// Names in lower case.
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: Bytes,
+    /// The body was not read to its end: the connection is to break off.
+    pub(super) cut: bool,
 }
 
 impl Request {
@@ -74,11 +76,16 @@ impl Reply {
     }
 }
 
-/// Largest request head and body.
+/// Largest request head, and largest body: a layer of a test.
 const LARGEST: usize = 64 << 10;
+const LARGEST_BODY: usize = 16 << 20;
 
 /// Reads a request; `None` when the peer closed, or does not speak HTTP.
-pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Request> {
+/// `cut` is asked, with the bytes of the body so far, whether no more of it are to be read.
+pub(super) async fn read(
+    stream: &mut (impl AsyncRead + Unpin),
+    mut cut: Option<impl FnMut(&Request, usize) -> bool>,
+) -> Option<Request> {
     let mut bytes = Vec::new();
     let head = loop {
         if let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
@@ -108,12 +115,19 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Reques
         query: query.to_owned(),
         headers,
         body: Bytes::new(),
+        cut: false,
     };
     let length = request.header("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
     let mut body = bytes.split_off(head + 4);
     while body.len() < length {
-        if length > LARGEST || stream.read_buf(&mut body).await.ok()? == 0 {
+        if length > LARGEST_BODY || stream.read_buf(&mut body).await.ok()? == 0 {
             return None;
+        }
+        // The connection breaks off before the rest.
+        if cut.as_mut().is_some_and(|cut| cut(&request, body.len())) {
+            request.body = body.into();
+            request.cut = true;
+            return Some(request);
         }
     }
     request.body = body.into();

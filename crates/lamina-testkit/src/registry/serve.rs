@@ -7,6 +7,7 @@ use super::access;
 use super::fault::Fault;
 use super::message::{Framing, Reply, Request};
 use super::state::State;
+use super::upload;
 
 /// What is done with a connection.
 #[derive(Debug)]
@@ -20,6 +21,16 @@ pub(super) enum Outcome {
 pub(super) fn answer(state: &State, request: &Request, number: usize) -> Outcome {
     let fault = state.rule(request);
     match &fault {
+        Some(Fault::TakeOnly(most)) => {
+            let most = request.body.len().min(*most);
+            upload::take(state, request, &request.body[..most]);
+            return Outcome::Close;
+        }
+        Some(Fault::Forget) => {
+            upload::forget(state, request);
+            return Outcome::Reply(not_found("BLOB_UPLOAD_UNKNOWN"));
+        }
+        _ if request.cut => return Outcome::Close,
         Some(Fault::Close) => return Outcome::Close,
         Some(Fault::Hang) => return Outcome::Hang,
         Some(Fault::Status { code, headers, body }) => {
@@ -57,6 +68,9 @@ fn route(state: &State, request: &Request, number: usize, fault: Option<&Fault>)
     if path.is_empty() {
         return Reply::new(200, "{}");
     }
+    if let Some(reply) = upload::route(state, request, path) {
+        return reply;
+    }
     let split = |kind: &str| path.rsplit_once(kind);
     if let Some((repository, name)) = split("/manifests/") {
         return match state.get(repository, name) {
@@ -77,7 +91,7 @@ fn route(state: &State, request: &Request, number: usize, fault: Option<&Fault>)
     not_found("UNSUPPORTED")
 }
 
-fn not_found(code: &str) -> Reply {
+pub(super) fn not_found(code: &str) -> Reply {
     let body = json!({"errors": [{"code": code, "message": "there is no such thing"}]});
     Reply::new(404, body.to_string()).with("Content-Type", "application/json")
 }
@@ -168,6 +182,8 @@ fn spoil(mut reply: Reply, fault: &Fault) -> Reply {
         | Fault::Status { .. }
         | Fault::Redirect(_)
         | Fault::Close
+        | Fault::TakeOnly(_)
+        | Fault::Forget
         | Fault::Hang => {}
     }
     reply

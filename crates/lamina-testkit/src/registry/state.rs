@@ -52,6 +52,9 @@ struct Inner {
     /// How many records were forgotten: numbers are never used twice.
     forgotten: usize,
     issued: Issued,
+    /// Uploads that are under way, by number.
+    uploads: BTreeMap<usize, Vec<u8>>,
+    begun: usize,
 }
 
 impl Inner {
@@ -112,6 +115,35 @@ impl State {
             on.takes(&request.method, &request.path).then(|| fault.clone())
         });
         taken.next()
+    }
+
+    /// Whether no more than these bytes of a request's body are to be read.
+    pub(super) fn cuts(&self, request: &Request, bytes: usize) -> bool {
+        let inner = self.lock();
+        let rule = inner.rules.iter().find(|(on, _)| on.would_take(&request.method, &request.path));
+        matches!(rule, Some((_, Fault::TakeOnly(most))) if bytes >= *most)
+    }
+
+    /// Begins an upload, and returns its number.
+    pub(super) fn begin_upload(&self) -> usize {
+        let mut inner = self.lock();
+        inner.begun += 1;
+        let number = inner.begun;
+        inner.uploads.insert(number, Vec::new());
+        number
+    }
+
+    /// Works on an upload that is under way.
+    pub(super) fn upload<T>(
+        &self,
+        number: usize,
+        work: impl FnOnce(&mut Vec<u8>) -> T,
+    ) -> Option<T> {
+        self.lock().uploads.get_mut(&number).map(work)
+    }
+
+    pub(super) fn end_upload(&self, number: usize) -> Option<Vec<u8>> {
+        self.lock().uploads.remove(&number)
     }
 
     /// Notes a request; returns its number for [`finish`](State::finish).

@@ -62,6 +62,14 @@ impl Session {
         Store::open(options).map(Session::Store).map_err(naming("open", settings))
     }
 
+    /// The stores, for work that keeps them. They are put away with the session.
+    pub(crate) fn host(&self) -> Arc<dyn Host> {
+        match self {
+            Session::Daemon(daemon) => Arc::new(daemon.client.clone()),
+            Session::Store(store) => Arc::new(store.clone()),
+        }
+    }
+
     /// What the host is made of, and how it fares.
     pub(crate) fn introspection(&self, settings: &Settings) -> Arc<dyn Introspection> {
         match self {

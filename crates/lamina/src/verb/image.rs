@@ -1,6 +1,9 @@
 //! `lamina image`: names of manifests, and what they stand for.
 
 mod check;
+mod convert;
+pub(super) mod export;
+pub(super) mod import;
 mod inspect;
 mod label;
 mod ls;
@@ -33,6 +36,10 @@ pub(crate) enum Verb {
     Unmount(unmount::Unmount),
     Prune(prune::Prune),
     Pull(super::pull::Pull),
+    Push(super::push::Push),
+    Import(import::Import),
+    Export(export::Export),
+    Convert(convert::Convert),
     Inspect(inspect::Inspect),
     Tag(tag::Tag),
     Rm(rm::Rm),
@@ -50,6 +57,10 @@ impl Verb {
             Verb::Unmount(verb) => verb.run(cx).await,
             Verb::Prune(verb) => verb.run(cx).await,
             Verb::Pull(verb) => verb.run(cx).await,
+            Verb::Push(verb) => verb.run(cx).await,
+            Verb::Import(verb) => verb.run(cx).await,
+            Verb::Export(verb) => verb.run(cx).await,
+            Verb::Convert(verb) => verb.run(cx).await,
             Verb::Inspect(verb) => verb.run(cx).await,
             Verb::Tag(verb) => verb.run(cx).await,
             Verb::Rm(verb) => verb.run(cx).await,

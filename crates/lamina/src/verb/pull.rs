@@ -1,6 +1,6 @@
 //! `lamina pull`
 
-mod access;
+pub(super) mod access;
 mod daemon;
 mod progress;
 mod told;

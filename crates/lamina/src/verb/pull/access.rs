@@ -10,7 +10,7 @@ use lamina_image::registry::{
 };
 
 /// The proxies of the environment. The upper-case `HTTP_PROXY` counts too: this is no CGI program.
-pub(super) fn proxies() -> Proxies {
+pub(in crate::verb) fn proxies() -> Proxies {
     let either = |lower: &str, upper: &str| {
         let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         set(lower).or_else(|| set(upper))
@@ -27,7 +27,7 @@ pub(super) fn proxies() -> Proxies {
 ///
 /// # Errors
 /// InvalidArgument for a file that cannot be understood or a password that cannot be read.
-pub(super) fn credentials(
+pub(in crate::verb) fn credentials(
     user: Option<&str>,
     reference: &Reference,
 ) -> Result<Arc<dyn Credentials>> {
