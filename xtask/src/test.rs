@@ -163,7 +163,9 @@ fn run_tier(
         println!("\n$ {} ({} tests)", executable.label, tests.len());
         let mut command = executable.command(tier, temp);
         command.envs(peers.map(peers::environment));
-        tally.add(run::run(&mut command, &executable.label, Some(tests))?);
+        let mut outcome = run::run(&mut command, &executable.label, Some(tests))?;
+        run_again(executable, tests, &mut outcome, temp, peers)?;
+        tally.add(outcome);
     }
     if tier == Tier::Unit {
         tally.add(run_doc_tests(repo, temp)?);
@@ -175,6 +177,34 @@ fn run_tier(
     }
     leftovers::clear(temp, &left)?;
     Ok(tally)
+}
+
+/// How many failed tests of one executable are tried again. More are no accident.
+const SECOND_TRIES: usize = 3;
+
+/// Runs tests that failed once more, by themselves. One that passes then is told as flaky: on a small
+/// machine with everything at work a test can run out of its time, and that is worth a look but no
+/// reason to refuse a change.
+fn run_again(
+    executable: &Executable,
+    tests: &[String],
+    outcome: &mut Tally,
+    temp: &Path,
+    peers: Option<&Path>,
+) -> Result<()> {
+    let label = &executable.label;
+    let named = |test: &String| format!("{label} {test}");
+    let failed: Vec<String> =
+        tests.iter().filter(|test| outcome.failed.contains(&named(test))).cloned().collect();
+    if failed.is_empty() || failed.len() > SECOND_TRIES {
+        return Ok(());
+    }
+    println!("\n{}", ui::yellow(&format!("$ {label}, again: {}", failed.join(" "))));
+    let mut command = executable.again(&failed, temp);
+    command.envs(peers.map(peers::environment));
+    let second = run::run(&mut command, label, Some(&failed))?;
+    outcome.take_second_run(&failed.iter().map(named).collect::<Vec<_>>(), &second);
+    Ok(())
 }
 
 /// Examples in the documentation, which only cargo can build.

@@ -41,6 +41,14 @@ impl Executable {
         command
     }
 
+    /// The command that runs `tests` again, one after the other.
+    pub(crate) fn again(&self, tests: &[String], temp: &Path) -> Command {
+        let mut command = self.bare();
+        command.env("TMPDIR", temp).args(["--show-output", "--test-threads=1", "--exact"]);
+        command.args(tests);
+        command
+    }
+
     /// The command without arguments, in the environment that cargo gives its tests.
     fn bare(&self) -> Command {
         // A run in the background ignores signals, and tests hand that on to the programs they signal.

@@ -13,6 +13,8 @@ pub(crate) struct Tally {
     /// What failed, each with enough words to find it.
     pub(crate) failed: Vec<String>,
     pub(crate) skipped: BTreeSet<Skip>,
+    /// What failed first and passed when it ran again by itself; counted as passed, and told.
+    pub(crate) flaky: Vec<String>,
 }
 
 /// Something that was not tested, and why not.
@@ -26,7 +28,7 @@ impl Tally {
     /// The outcome of one check that is no test of its own, such as the formatter.
     pub(crate) fn of_check(name: &str, passed: bool) -> Tally {
         let failed = if passed { Vec::new() } else { vec![name.to_owned()] };
-        Tally { passed: usize::from(passed), failed, skipped: BTreeSet::new() }
+        Tally { passed: usize::from(passed), failed, ..Tally::default() }
     }
 
     pub(crate) fn skip(name: &str, reason: impl Into<String>) -> Tally {
@@ -38,6 +40,16 @@ impl Tally {
         self.passed += other.passed;
         self.failed.extend(other.failed);
         self.skipped.extend(other.skipped);
+        self.flaky.extend(other.flaky);
+    }
+
+    /// Takes the outcome of a second run of the tests that failed, named as in [`failed`](Self::failed).
+    pub(crate) fn take_second_run(&mut self, tests: &[String], second: &Tally) {
+        for test in tests.iter().filter(|test| !second.failed.contains(test)) {
+            self.failed.retain(|failed| failed != test);
+            self.flaky.push(test.clone());
+            self.passed += 1;
+        }
     }
 
     /// The last line of a run.
@@ -69,6 +81,9 @@ pub(crate) fn print(reports: &[TierReport]) -> bool {
     for Skip { name, reason } in &total.skipped {
         println!("{}", ui::red(&format!("SKIPPED {name}: {reason}")));
     }
+    for name in &total.flaky {
+        println!("{}", ui::yellow(&format!("FLAKY {name}: failed, then passed by itself")));
+    }
     for name in &total.failed {
         println!("{}", ui::red(&format!("FAILED {name}")));
     }
@@ -79,6 +94,16 @@ pub(crate) fn print(reports: &[TierReport]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_passes_the_second_time_is_flaky_and_no_failure() {
+        let names = ["store a", "store b"].map(str::to_owned);
+        let mut tally = Tally { passed: 1, failed: names.to_vec(), ..Tally::default() };
+        let second = Tally { passed: 1, failed: vec![names[1].clone()], ..Tally::default() };
+        tally.take_second_run(&names, &second);
+        assert_eq!(tally.line(), "2 passed, 1 failed, 0 skipped");
+        assert_eq!((tally.failed, tally.flaky), (vec![names[1].clone()], vec![names[0].clone()]));
+    }
 
     #[test]
     fn outcomes_add_up() {
