@@ -107,7 +107,7 @@ impl Lab {
         assert!(mountinfo::below(&mounts, self.dir.path()).is_empty());
         // A shim goes on for a moment after it has closed its socket: it tries to send its events.
         let start = Instant::now();
-        while !self.shims().is_empty() && start.elapsed() < Duration::from_secs(20) {
+        while !self.shims().is_empty() && start.elapsed() < Duration::from_secs(90) {
             std::thread::sleep(Duration::from_millis(50));
         }
         assert_eq!(self.shims(), Vec::<i32>::new());
@@ -141,6 +141,18 @@ impl Lab {
         }
     }
 
+    /// Stops the shims, and returns when they stand still: the signal reaches each thread by and by,
+    /// and one that still runs may answer.
+    pub(crate) fn stop_shims(&self) {
+        let pids = self.shims();
+        self.signal_shims(Signal::STOP);
+        let start = Instant::now();
+        while !pids.iter().all(|pid| stands_still(*pid)) {
+            assert!(start.elapsed() < Duration::from_secs(60), "the shims {pids:?} do not stop");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// A FIFO for a stream of a process.
     pub(crate) fn fifo(&self, name: &str) -> String {
         let path = self.dir.path().join(name);
@@ -148,6 +160,17 @@ impl Lab {
         rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
         path.to_str().unwrap().to_owned()
     }
+}
+
+/// Whether every thread of a process is stopped (`T` in `/proc/<pid>/task/<tid>/stat`); so is one that
+/// has ended.
+fn stands_still(pid: i32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+    threads.flatten().all(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // The name before it is in parentheses and may hold anything.
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+    })
 }
 
 impl Drop for Lab {

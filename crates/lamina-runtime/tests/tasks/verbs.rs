@@ -195,7 +195,7 @@ async fn privileged_a_shim_that_hangs_keeps_its_task() {
         soon(lab.tasks.create(task)).await.unwrap_or_else(|e| panic!("{}", e.chain()));
         soon(lab.tasks.start(&init)).await.unwrap();
 
-        lab.signal_shims(Signal::STOP);
+        lab.stop_shims();
         let huge = "x".repeat(300_000);
         for _ in 0..5 {
             assert_eq!(soon(lab.tasks.get(&init)).await.unwrap().status, Status::Unknown);
