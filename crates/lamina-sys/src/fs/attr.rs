@@ -127,7 +127,11 @@ pub fn set_mode_at(dir: impl AsFd, name: impl AsRef<OsStr>, mode: u32) -> Result
     let path = CString::new(name.as_bytes()).map_err(|_| Errno::INVAL);
     let changed = path.and_then(|path| fchmodat2(dir, &path, mode, libc::AT_SYMLINK_NOFOLLOW));
     match changed {
-        Err(Errno::NOSYS) => rustix::fs::chmod(fd_path(open_handle_at(dir, name)?), mode),
+        // Before Linux 6.6. The path of a handle is good as long as it is open.
+        Err(Errno::NOSYS) => {
+            let handle = open_handle_at(dir, name)?;
+            rustix::fs::chmod(fd_path(&handle), mode)
+        }
         result => result,
     }
     .call_on("fchmodat2", name)
