@@ -128,7 +128,8 @@ impl Tar<'_> {
         }
         put(0, name.as_bytes());
         put(100, format!("{mode:07o}").as_bytes());
-        put(108, b"0000000\0000000000");
+        put(108, b"0000000\0");
+        put(116, b"0000000");
         put(124, format!("{size:011o}").as_bytes());
         // In 2025.
         put(136, format!("{:011o}", 1_750_000_000 + name.len()).as_bytes());
