@@ -219,7 +219,7 @@ pub(super) const GROUPS: &[Group] = &[
         about: "Pulls and pushes that the daemon makes for its clients.",
         path: &["plugins", "io.containerd.transfer.v1.local"],
         older: &[],
-        used: false,
+        used: true,
         settings: &[
             setting!(
                 "max_concurrent_downloads",
@@ -233,6 +233,26 @@ pub(super) const GROUPS: &[Group] = &[
                 transfer.max_concurrent_uploaded_layers,
                 1..=1024
             ),
+            setting!("config_path", "Where hosts.toml files lie.", transfer.config_path),
+            Setting {
+                key: "unpack_config",
+                about: "Where layers of a platform are unpacked to: tables with platform, snapshotter, \
+                    differ, config_type, layer_types, optional. This host's go to the default snapshotter.",
+                set: |config, value| {
+                    config.transfer.unpack = Field::read(value)?;
+                    Ok(())
+                },
+                // An empty list would say that nothing is unpacked.
+                get: |config| config.transfer.unpack.as_ref().map(Field::write),
+            },
+        ],
+    },
+    Group {
+        about: "",
+        path: &["plugins", "io.containerd.transfer.v1.local"],
+        older: &[],
+        used: false,
+        settings: &[
             setting!(
                 "max_concurrent_unpacks",
                 "So many layers are unpacked side by side.",
@@ -250,18 +270,6 @@ pub(super) const GROUPS: &[Group] = &[
                 "Unpack only for the architectures of unpack_config.",
                 transfer.check_platform_supported
             ),
-            setting!("config_path", "Where hosts.toml files lie.", transfer.config_path),
-            Setting {
-                key: "unpack_config",
-                about: "Where layers of a platform are unpacked to: tables with platform, snapshotter, \
-                    differ, config_type, layer_types, optional. This host's go to the default snapshotter.",
-                set: |config, value| {
-                    config.transfer.unpack = Field::read(value)?;
-                    Ok(())
-                },
-                // An empty list would say that nothing is unpacked.
-                get: |config| config.transfer.unpack.as_ref().map(Field::write),
-            },
         ],
     },
     Group {

@@ -32,7 +32,7 @@ pub(crate) fn incoming(stream: Stream) -> ByteStream {
             let piece: proto::Data = any::unpack("a piece of the archive", &message)?;
             credit -= i64::try_from(piece.data.len()).unwrap_or(i64::MAX);
             if !piece.data.is_empty() {
-                return Ok(Some((Bytes::from(piece.data), (stream, credit))));
+                return Ok(Some((piece.data, (stream, credit))));
             }
         }
     }))
@@ -72,7 +72,7 @@ impl ByteSink for Outgoing {
             let most = usize::try_from(self.credit).unwrap_or(PIECE).min(PIECE);
             let piece = bytes.split_to(most.min(bytes.len()));
             self.credit -= i64::try_from(piece.len()).unwrap_or(i64::MAX);
-            self.stream.send(any::pack(&proto::Data { data: piece.into() })).await?;
+            self.stream.send(any::pack(&proto::Data { data: piece })).await?;
         }
         Ok(())
     }

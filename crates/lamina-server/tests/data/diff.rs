@@ -277,6 +277,6 @@ async fn each_mistake_has_its_status() {
     refused("no layer", none, Code::InvalidArgument, "diff is required");
     let compared: Result<Response<_>, _> =
         lab.differ.diff(call(proto::DiffRequest::default())).await;
-    refused("compare", compared, Code::Unimplemented, "not implemented");
+    refused("compare", compared, Code::InvalidArgument, "the upper list is empty");
     lab.stop().await;
 }
