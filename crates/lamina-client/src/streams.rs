@@ -63,6 +63,11 @@ impl Stream {
         self.incoming.message().await.map_err(|status| self.link.failed(&status))
     }
 
+    /// Sends no more; what comes is still received.
+    pub(crate) fn close(&mut self) {
+        self.outgoing = mpsc::channel(1).0;
+    }
+
     fn ended(&self) -> Error {
         self.link.gone("it has ended a stream")
     }

@@ -4,16 +4,18 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use lamina_core::credentials::{Credential, CredentialRequest, Credentials, ForHost, Secret};
 use lamina_core::transfer::{
-    Destination, ImportStream, NewImages, Progress, ProgressSink, RegistryEnd, Source, Stage,
-    StoredImages, TransferOptions, Unpack,
+    ByteSink, Destination, ExportStream, ImportStream, NewImages, NewReference, Progress,
+    ProgressSink, RegistryEnd, Source, Stage, StoredImages, TransferOptions, Unpack,
 };
-use lamina_core::{Error, Host as _, Kind, Platform, Result};
+use lamina_core::{Digest, Error, Filters, Host as _, Kind, Platform, Result};
 use lamina_testkit::image::{Flavor, Image, ImageBuilder};
 use lamina_testkit::registry::{Access, Fault, On, Options, TestRegistry};
 use lamina_testkit::tar::{Entry, TarBuilder};
@@ -164,13 +166,118 @@ async fn tags_are_transfers_and_what_nobody_can_do_is_said() {
     let found = server.client.images(&scope("a")).get("mine").await.unwrap();
     assert_eq!(found.target.digest, image().root.digest);
 
-    let bytes = Box::pin(futures_util::stream::empty());
-    let media_type = String::new();
-    let archive = Source::Stream(ImportStream { bytes, media_type, force_compress: false });
-    let push = (stored("app"), Destination::Registry(end(&registry)));
-    for (from, to) in [(archive, named("x")), push] {
+    let archive = Source::Stream(incoming(Vec::new()));
+    let to_registry = (archive, Destination::Registry(end(&registry)));
+    let from_registry = (Source::Registry(end(&registry)), Destination::Registry(end(&registry)));
+    for (from, to) in [to_registry, from_registry] {
         let error = transfer.transfer(from, to, TransferOptions::default()).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Unimplemented, "{}", error.chain());
     }
+    server.stop().await;
+}
+
+fn incoming(pieces: Vec<Result<Bytes>>) -> ImportStream {
+    let bytes = Box::pin(futures_util::stream::iter(pieces));
+    ImportStream { bytes, media_type: String::new(), force_compress: false }
+}
+
+/// Takes an archive, up to `room`.
+#[derive(Clone, Debug)]
+struct Taken {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    finished: Arc<AtomicBool>,
+    room: usize,
+}
+
+impl Taken {
+    fn with(room: usize) -> (Taken, Destination) {
+        let taken = Taken { bytes: Arc::default(), finished: Arc::default(), room };
+        let to = Destination::Stream(ExportStream {
+            bytes: Box::new(taken.clone()),
+            media_type: String::new(),
+            platforms: vec![Platform::host()],
+            all_platforms: false,
+            skip_docker_manifest: false,
+            skip_non_distributable: false,
+        });
+        (taken, to)
+    }
+}
+
+#[async_trait]
+impl ByteSink for Taken {
+    async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        let mut taken = self.bytes.lock().unwrap();
+        taken.extend(&bytes);
+        match taken.len() <= self.room {
+            true => Ok(()),
+            false => Err(Error::new(Kind::ResourceExhausted, "the disk is full")),
+        }
+    }
+
+    async fn finish(self: Box<Self>) -> Result<()> {
+        self.finished.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_go_out_and_come_back() {
+    let (server, registry) = (Server::start().await, serve(Access::Open));
+    pull(&server, end(&registry)).await.unwrap();
+    let transfer = server.client.transfer(&scope("a"));
+    let app = || {
+        let names = vec!["app".to_owned()];
+        Source::Images(StoredImages { names, ..StoredImages::default() })
+    };
+    let other = TestRegistry::start();
+    let pushed = Destination::Registry(RegistryEnd::new(format!("{}/app:2", other.host())));
+    transfer.transfer(app(), pushed, TransferOptions::default()).await.unwrap();
+    let (_, bytes) = other.content("app", "2").unwrap();
+    assert_eq!(Digest::sha256(&bytes), image().root.digest);
+
+    let (taken, to) = Taken::with(usize::MAX);
+    transfer.transfer(app(), to, TransferOptions::default()).await.unwrap();
+    assert!(taken.finished.load(Ordering::Relaxed));
+    let archive = taken.bytes.lock().unwrap().clone();
+
+    let (full, to) = Taken::with(1_000);
+    let error = transfer.transfer(app(), to, TransferOptions::default()).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::ResourceExhausted, "{}", error.chain());
+    assert!(!full.finished.load(Ordering::Relaxed), "what is not whole is not finished");
+
+    // Into a namespace that has nothing yet.
+    let there = server.client.transfer(&scope("b"));
+    let to = || {
+        let references = vec![NewReference::Prefix {
+            prefix: "import".to_owned(),
+            allow_overwrite: true,
+            add_digest: false,
+            skip_named_digest: false,
+        }];
+        let platforms = vec![Platform::host()];
+        Destination::Images(NewImages { platforms, references, ..NewImages::default() })
+    };
+    let piece = |part: &[u8]| Ok(Bytes::copy_from_slice(part));
+    let images = server.client.images(&scope("b"));
+    let half = || piece(&archive[..archive.len() / 2]);
+    let broken = Err(Error::unavailable("the file is on a disk that is gone"));
+    let cases = [
+        (vec![half(), broken], Kind::Unavailable),
+        (vec![half()], Kind::DataLoss),
+        (Vec::new(), Kind::InvalidArgument),
+    ];
+    for (pieces, kind) in cases {
+        let from = Source::Stream(incoming(pieces));
+        let error = there.transfer(from, to(), TransferOptions::default()).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{}", error.chain());
+        assert!(images.list(Filters::default()).await.unwrap().is_empty());
+    }
+    // What follows the archive's end is nobody's, however much it is.
+    let rest = std::iter::repeat_n((), 64).map(|()| piece(&[0; 1 << 16]));
+    let whole = archive.chunks(5_000).map(piece).chain(rest).collect();
+    let from = Source::Stream(incoming(whole));
+    there.transfer(from, to(), TransferOptions::default()).await.unwrap();
+    assert_eq!(images.get("app").await.unwrap().target.digest, image().root.digest);
     server.stop().await;
 }
