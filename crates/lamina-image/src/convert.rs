@@ -7,8 +7,9 @@
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use lamina_core::content::{CommitOptions, WriteOptions};
 use lamina_core::digest::{Algorithm, Hasher};
 use lamina_core::image::Image;
@@ -121,10 +122,13 @@ impl Convert {
         let mut manifest = part.manifest.clone();
         if let Some(config) = &part.config {
             config.check_layers(&manifest)?;
-            for (layer, diff_id) in manifest.layers.iter_mut().zip(&config.rootfs.diff_ids) {
+            let layers = part.manifest.layers.iter().zip(&config.rootfs.diff_ids);
+            let layers = layers.map(|(layer, diff_id)| async move {
                 let failed = |e: Error| e.context(format!("layer {}", layer.digest));
-                *layer = self.layer(content, layer, diff_id).await.map_err(failed)?;
-            }
+                self.layer(content, layer, diff_id).await.map_err(failed)
+            });
+            let at_once = thread::available_parallelism().map_or(1, usize::from);
+            manifest.layers = stream::iter(layers).buffered(at_once).try_collect().await?;
         }
         let kind = self.media_type(&part.descriptor.media_type);
         manifest.config.media_type = self.media_type(&manifest.config.media_type).to_owned();

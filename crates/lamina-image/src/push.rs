@@ -62,8 +62,8 @@ impl Push {
     /// one platform, its manifest.
     ///
     /// # Errors
-    /// NotFound for content that is not here, or when no platform fits; those of the registry. What
-    /// went before an error, the next push finds there.
+    /// NotFound for content that is not here, or when no platform fits; InvalidArgument for the name of
+    /// another digest; those of the registry. What went before an error, the next push finds there.
     pub async fn run(&self, target: &Descriptor) -> Result<Descriptor> {
         let reference = self.repository.reference();
         let failed = |e: Error| e.context(format!("push {reference}"));
@@ -74,6 +74,10 @@ impl Push {
         let contents = Contents::of(&*self.content, target, self.limits).await?;
         let plan = self.plan(&contents, target)?;
         let root = plan.documents.last().copied().unwrap_or(target);
+        if self.repository.reference().digest().is_some_and(|wanted| *wanted != root.digest) {
+            let message = format!("what is to be pushed has another digest, {}", root.digest);
+            return Err(Error::invalid_argument(message));
+        }
         self.progress.resolved(root);
         let rest = plan.documents.split_last().map_or(&[][..], |(_, rest)| rest);
         let below = rest.iter().chain(&plan.blobs).map(|d| (*d).clone());
@@ -110,7 +114,8 @@ impl Push {
         let lacks = |part: &&Part| part.blobs().any(is_missing);
         let manifests = contents.missing.iter().any(|m| m.is_manifest() || m.is_index());
         let mut whole = parts.len() == contents.parts.len() && !manifests;
-        if self.platforms.is_none() && self.what_is_here && (manifests || parts.iter().any(lacks)) {
+        let choice = self.platforms.is_none() && self.what_is_here;
+        if choice && (manifests || parts.len() > 1 && parts.iter().any(lacks)) {
             parts.retain(|part| !lacks(part));
             if parts.len() != 1 {
                 return Err(Error::not_found(

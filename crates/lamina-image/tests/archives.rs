@@ -310,9 +310,7 @@ async fn bad_archives_leave_no_record() {
     if let Some(content) = wrong.content.get_mut(&image.layers[1].digest) {
         content.bytes = Bytes::from(vec![9; content.bytes.len()]);
     }
-    let file = |name: &str, content: &str| {
-        TarBuilder::archive([Entry::file(name.to_owned(), content.to_owned())])
-    };
+    let file = |name: &str, content: &str| TarBuilder::archive([Entry::file(name, content)]);
     let packed = gzip(&good);
     let huge = "x".repeat(Limits::STANDARD.bytes + 1);
     let outside = json!([{"Config": "c", "Layers": []}]).to_string();

@@ -9,6 +9,7 @@
 mod docker;
 mod entries;
 mod intake;
+mod layout;
 mod names;
 mod paths;
 
@@ -23,6 +24,7 @@ use lamina_core::transfer::{ByteStream, NewReference};
 use lamina_core::{Descriptor, Error, Host, Kind, Labels, Result, Scope, media_type};
 
 pub(crate) use docker::put;
+pub use layout::archive_of;
 
 use crate::contents::{Contents, Part};
 use crate::pull::{Progress, add_labels, for_a_day, index_labels, manifest_labels, note_unpacked};
