@@ -136,7 +136,7 @@ fn hints(error: &Error, settings: Option<&Settings>, looked: Looked) -> Vec<Stri
             "this looked in namespace {:?} and snapshotter {:?}; choose others with -n and \
              --snapshotter",
             settings.namespace.as_str(),
-            settings.snapshotter
+            settings.snapshotter.as_str()
         )),
         Kind::NotFound if looked == Looked::Namespace => hints.push(format!(
             "this looked in namespace {:?}; choose another with -n",

@@ -84,6 +84,7 @@ fn every_example_is_understood() {
             "attach",
             "pause",
             "unpause",
+            "publish",
             "serve",
             "snapshotter",
         ]

@@ -5,6 +5,7 @@
 /// Commands open the store themselves. The target `cli_daemon` runs the same tests with a daemon.
 pub(crate) const DAEMON: bool = false;
 
+mod archives;
 mod config;
 mod content;
 mod docs;

@@ -6,6 +6,8 @@
 /// Each test's store is a daemon's.
 pub(crate) const DAEMON: bool = true;
 
+#[path = "../cli/archives.rs"]
+mod archives;
 #[path = "../cli/config.rs"]
 mod config;
 #[path = "../cli/content.rs"]

@@ -3,19 +3,23 @@
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use clap::Args;
 use futures_util::stream;
 use jiff::Timestamp;
 use lamina_core::platform::Matcher;
-use lamina_core::transfer::{ByteStream, NewReference};
-use lamina_core::{Error, Labels, Platform, Reference, Result};
+use lamina_core::transfer::{
+    self, ByteStream, Destination, ImportStream, NewImages, NewReference, Progress, ProgressSink,
+    Stage, TransferOptions, Unpack,
+};
+use lamina_core::{Digest, Error, Labels, Platform, Reference, Result};
 use lamina_image::import::{self, Source};
 use lamina_image::pull::Silent;
+use lamina_store::Store;
 
-use crate::cli::{Context, until_interrupted};
+use crate::cli::{Context, Daemon, Session, until_interrupted};
 use crate::out::visible;
 
 /// Bytes of an archive that are read at once.
@@ -56,17 +60,34 @@ impl Import {
         let failed = |error: Error| error.context(what.clone());
         let source = source(&self.path).map_err(failed)?;
         let index_name = self.index_name.as_deref().map(Reference::parse).transpose()?;
+        let index_name = index_name.map(|name| name.to_string());
         let session = cx.connect().await?;
-        let unpacked = match &self.platform {
-            Some(platform) => Matcher::only(platform),
-            None => Matcher::only(&Platform::host()),
+        let images = async {
+            match &session {
+                Session::Daemon(daemon) => self.by_daemon(cx, daemon, source, index_name).await,
+                Session::Store(store) => self.by_itself(cx, store, source, index_name).await,
+            }
         };
-        let snapshotter = (!self.no_unpack).then(|| cx.settings.snapshotter.clone());
+        let images = until_interrupted(&what, images).await.map_err(failed)?;
+        images
+            .iter()
+            .try_for_each(|(name, digest)| cx.line(format_args!("{} {digest}", visible(name))))
+    }
+
+    async fn by_itself(
+        &self,
+        cx: &Context<'_>,
+        store: &Store,
+        source: Source,
+        index_name: Option<String>,
+    ) -> Result<Vec<(String, Digest)>> {
+        let snapshotter = (!self.no_unpack).then(|| cx.settings.snapshotter.to_string());
+        let unpacked = Matcher::only(&self.platform.clone().unwrap_or_else(Platform::host));
         let import = import::Import {
-            host: session.host(),
+            host: Arc::new(store.clone()),
             scope: cx.scope(),
             platforms: self.platform.as_ref().map(Matcher::only),
-            index_names: index_name.iter().map(ToString::to_string).collect(),
+            index_names: index_name.into_iter().collect(),
             references: vec![self.names()],
             labels: Labels::new(),
             unpacks: snapshotter.map(|name| (name, unpacked)).into_iter().collect(),
@@ -74,10 +95,44 @@ impl Import {
             limits: cx.settings.config.limits.documents,
             progress: Arc::new(Silent),
         };
-        let images = until_interrupted(&what, import.run(source)).await.map_err(failed)?;
-        images.iter().try_for_each(|image| {
-            cx.line(format_args!("{} {}", visible(&image.name), image.target.digest))
-        })
+        let images = import.run(source).await?;
+        Ok(images.into_iter().map(|image| (image.name, image.target.digest)).collect())
+    }
+
+    /// Which images there are, the daemon tells on the way.
+    async fn by_daemon(
+        &self,
+        cx: &Context<'_>,
+        daemon: &Daemon,
+        source: Source,
+        index_name: Option<String>,
+    ) -> Result<Vec<(String, Digest)>> {
+        let snapshotter = cx.settings.snapshotter.to_string();
+        let platform = Some(self.platform.clone().unwrap_or_else(Platform::host));
+        let to = NewImages {
+            name: index_name.unwrap_or_default(),
+            platforms: self.platform.iter().cloned().collect(),
+            references: vec![self.names()],
+            unpacks: match self.no_unpack {
+                true => Vec::new(),
+                false => vec![Unpack { platform, snapshotter }],
+            },
+            ..NewImages::default()
+        };
+        let from = ImportStream {
+            bytes: match source {
+                Source::Archive(bytes) => bytes,
+                Source::Layout(dir) => import::archive_of(dir),
+            },
+            media_type: String::new(),
+            force_compress: self.compress,
+        };
+        let saved = Arc::new(Saved::default());
+        let options = TransferOptions { progress: Some(saved.clone()) };
+        let transfer = daemon.client.transfer(&cx.scope());
+        let (from, to) = (transfer::Source::Stream(from), Destination::Images(to));
+        transfer.transfer(from, to, options).await?;
+        Ok(std::mem::take(&mut *saved.0.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
     /// What brings no name of its own is named by its digest, so that nothing is lost.
@@ -88,6 +143,19 @@ impl Import {
             prefix: self.base_name.clone().unwrap_or_else(today),
             add_digest: true,
             skip_named_digest: !self.digests,
+        }
+    }
+}
+
+/// The images a daemon has made.
+#[derive(Debug, Default)]
+struct Saved(Mutex<Vec<(String, Digest)>>);
+
+impl ProgressSink for Saved {
+    fn send(&self, progress: Progress) {
+        if let (Stage::Saved, Some(target)) = (progress.stage, progress.descriptor) {
+            let mut images = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            images.push((progress.name, target.digest));
         }
     }
 }
