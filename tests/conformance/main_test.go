@@ -17,6 +17,7 @@ var (
 	address     = flag.String("address", "", "the socket of the daemon")
 	snapshotter = flag.String("snapshotter", "overlayfs", "the snapshotter to work with")
 	image       = flag.String("image", "", "an image with at least two layers, on a registry without TLS")
+	busybox     = flag.String("busybox", "", "an image of busybox, on a registry without TLS")
 	remote      = flag.String("remote", "", "where the daemon looks for the proxy snapshotter `remote`")
 )
 

@@ -16,7 +16,8 @@ const MESSAGE: usize = 4 << 10;
 pub fn to_status(error: &Error) -> Status {
     let class = error.kind().text();
     let mut message = shortened(error.chain());
-    if !ends_in(&message, class) {
+    // Of errors without a class, Go's packages say so only when they have come over a wire.
+    if error.kind() != Kind::Unknown && !ends_in(&message, class) {
         message.push_str(": ");
         message.push_str(class);
     }
@@ -129,7 +130,8 @@ mod tests {
         for &(kind, number, text) in CLASSES {
             let status = to_status(&Error::new(kind, "image \"redis\""));
             assert_eq!(i32::from(status.code()), number, "{kind:?}");
-            assert_eq!(status.message(), format!("image \"redis\": {text}"));
+            let end = if kind == Kind::Unknown { String::new() } else { format!(": {text}") };
+            assert_eq!(status.message(), format!("image \"redis\"{end}"));
             let back = from_status(&status);
             assert_eq!((back.kind(), back.message()), (kind, "image \"redis\""));
         }

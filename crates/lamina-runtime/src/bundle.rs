@@ -235,7 +235,12 @@ impl Bundle {
     }
 
     fn error(&self, what: &str, error: std::io::Error) -> Error {
-        Error::internal(format!("{what} bundle {}", self.path.display())).with_source(error)
+        let message = format!("{what} bundle {}", self.path.display());
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::resource_exhausted(message),
+            _ => Error::internal(message),
+        }
+        .with_source(error)
     }
 }
 

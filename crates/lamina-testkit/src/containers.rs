@@ -4,9 +4,11 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use lamina_core::Platform;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::env::skip::{require_root, require_tool};
@@ -98,6 +100,44 @@ pub fn process(script: &str) -> serde_json::Value {
         "args": ["sh", "-c", script],
         "capabilities": {"bounding": caps, "effective": caps, "permitted": caps},
     })
+}
+
+/// A namespace that nobody else on this host has. Dropped, its shims are killed, if a test that failed
+/// has left any, and its control groups go.
+#[derive(Debug)]
+pub struct Namespace(String);
+
+impl Namespace {
+    /// One whose name begins with `name`.
+    pub fn new(name: &str) -> Namespace {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Namespace(format!("{name}-{}-{number}", std::process::id()))
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        // Those of tasks that were deleted end by themselves, in a moment.
+        let start = Instant::now();
+        while !processes_with(&self.0).is_empty() && start.elapsed() < Duration::from_secs(30) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        for pid in processes_with(&self.0).into_iter().filter_map(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        // Where control groups are of version 1, there is one for each controller.
+        let groups = Path::new("/sys/fs/cgroup");
+        let below = fs::read_dir(groups).into_iter().flatten().flatten().map(|entry| entry.path());
+        for place in below.chain([groups.to_owned()]) {
+            let _ = fs::remove_dir(place.join(&self.0));
+        }
+    }
 }
 
 /// Processes with `word` as one of their arguments: the shims of the namespace of that name.

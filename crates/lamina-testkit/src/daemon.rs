@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::disk::Mounted;
+use crate::peers;
 
 /// A program that can be a daemon.
 #[derive(Clone, Debug)]
@@ -18,6 +19,18 @@ pub enum Program {
     Containerd(PathBuf),
     /// `lamina serve`.
     Lamina(PathBuf),
+}
+
+impl Program {
+    /// Where the shim of containerd 2.x is, for those that the host's, an older one, is not for.
+    fn shims(&self) -> Option<PathBuf> {
+        let old = match self {
+            Program::Containerd(path) => path.to_string_lossy().contains("containerd-1."),
+            Program::Lamina(_) => false,
+        };
+        let shim = peers::shim2().ok().filter(|_| !old)?;
+        shim.parent().map(Path::to_owned)
+    }
 }
 
 /// A running daemon. Dropped, it is told to end, and what is mounted in its folder is unmounted.
@@ -72,6 +85,11 @@ impl Daemon {
             }
         };
         command.arg("--config").arg(at.join("config.toml"));
+        if let Some(folder) = program.shims() {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            let folders = [folder].into_iter().chain(std::env::split_paths(&path));
+            command.env("PATH", std::env::join_paths(folders).expect("a path"));
+        }
         command.stdin(Stdio::null()).stderr(log.try_clone().expect("a log")).stdout(log);
         let child = command.spawn().unwrap_or_else(|error| panic!("{program:?}: {error}"));
         let mounted = Mounted(at.canonicalize().expect("an absolute path"));

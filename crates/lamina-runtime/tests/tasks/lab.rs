@@ -45,8 +45,13 @@ impl Lab {
 
     /// A container record.
     pub(crate) fn container(&self, id: &str, runtime: &str, spec: String) {
-        let runc =
-            Any { type_url: "containerd.runc.v1.Options".to_owned(), value: self.runc_options() };
+        self.container_by(id, runtime, spec, "");
+    }
+
+    /// A container record, whose shim is to run `program` as runc.
+    pub(crate) fn container_by(&self, id: &str, runtime: &str, spec: String, program: &str) {
+        let value = self.runc_options(program);
+        let runc = Any { type_url: "containerd.runc.v1.Options".to_owned(), value };
         self.memory.add(Container {
             id: id.to_owned(),
             labels: Default::default(),
@@ -67,10 +72,11 @@ impl Lab {
     }
 
     /// runc keeps its state here, not where the host's runc does.
-    fn runc_options(&self) -> Vec<u8> {
+    fn runc_options(&self, program: &str) -> Vec<u8> {
         use lamina_api::proto::containerd::runc::v1::Options;
         let root = self.runc_root().display().to_string();
-        prost::Message::encode_to_vec(&Options { root, ..Default::default() })
+        let binary_name = program.to_owned();
+        prost::Message::encode_to_vec(&Options { root, binary_name, ..Default::default() })
     }
 
     fn runc_root(&self) -> PathBuf {

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use lamina_core::task::{CreateTask, ProcessId};
 use lamina_core::{Kind, Mount};
 use lamina_runtime::Timeouts;
+use lamina_testkit::env::tinyfs::TinyFs;
+use lamina_testkit::or_skip;
 
 use crate::lab::{Lab, soon};
 
@@ -115,5 +117,26 @@ async fn shims_are_asked_what_they_are() {
     }
     let none = soon(lab.runtime.info("io.absent.v1", None)).await.unwrap_err();
     assert_eq!(none.kind(), Kind::NotFound);
+    soon(lab.runtime.close()).await;
+}
+
+#[tokio::test]
+async fn privileged_a_full_disk_is_told_and_nothing_is_left() {
+    let name = "privileged_a_full_disk_is_told_and_nothing_is_left";
+    let disk = or_skip!(name, TinyFs::tmpfs(256 << 10));
+    let lab = Lab::new(hasty());
+    let state = lab.dir.path().join("state");
+    std::fs::remove_dir(&state).unwrap();
+    std::os::unix::fs::symlink(disk.path(), &state).unwrap();
+    let shim = lab.script("echo it runs >&2; exit 1");
+    lab.container("c", &shim, format!("{{\"x\":\"{}\"}}", "x".repeat(1 << 20)));
+    let task = CreateTask { container: "c".to_owned(), ..Default::default() };
+    let error = soon(lab.tasks.create(task.clone())).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::ResourceExhausted, "{}", error.chain());
+    lab.assert_clean();
+    lab.container("c", &shim, "{}".to_owned());
+    let error = soon(lab.tasks.create(task)).await.unwrap_err();
+    assert!(error.chain().contains("it runs"), "{}", error.chain());
+    lab.assert_clean();
     soon(lab.runtime.close()).await;
 }

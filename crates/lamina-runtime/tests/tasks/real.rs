@@ -110,3 +110,34 @@ async fn privileged_a_shim_that_vanishes_is_an_end() {
         soon(lab.runtime.close()).await;
     }
 }
+
+/// What the shim or runc refuses is told in its words, and nothing is left of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn privileged_what_cannot_be_run_is_told_and_undone() {
+    let program = or_skip!("privileged_what_cannot_be_run_is_told_and_undone", busybox::missing());
+    for runtime in busybox::runtimes() {
+        let lab = Lab::new(Timeouts::default());
+        let task = busybox::container(&lab, &program, &runtime, "c", "true");
+        let good = || busybox::spec("rootfs", &lab.namespace, "c", "true");
+        for (spec, runc, says) in [
+            ("{}".to_owned(), "", ""),
+            ("no spec".to_owned(), "", "invalid character"),
+            (good().replace("\"sh\"", "\"/absent\""), "", "/absent"),
+            (good().replace("\"cwd\":\"/\"", "\"cwd\":\"here\""), "", "absolute path"),
+            (good(), "/absent/runc", "/absent/runc"),
+        ] {
+            lab.container_by("c", &runtime, spec.clone(), runc);
+            let error = soon(lab.tasks.create(task.clone())).await.unwrap_err();
+            let chain = error.chain();
+            assert!(chain.contains("create task \"c\"") && chain.contains(says), "{spec}: {chain}");
+            assert_eq!(soon(lab.tasks.list()).await.unwrap(), []);
+            lab.assert_clean();
+        }
+        // The name is free.
+        lab.container("c", &runtime, good());
+        soon(lab.tasks.create(task)).await.unwrap_or_else(|error| panic!("{}", error.chain()));
+        soon(lab.tasks.delete("c")).await.unwrap();
+        lab.assert_clean();
+        soon(lab.runtime.close()).await;
+    }
+}

@@ -52,7 +52,8 @@ fn check(program: &Program, part: Part, column: &str) -> Result<(), String> {
     let parent = disk.as_ref().map_or_else(std::env::temp_dir, |disk| disk.path().to_owned());
     let daemon = Daemon::start_with(program, &parent, &more);
     let reference = shelf.reference();
-    let args = ["-image", &reference, "-snapshotter", part.snapshotter];
+    let busybox = shelf.busybox();
+    let args = ["-image", &reference, "-busybox", &busybox, "-snapshotter", part.snapshotter];
     let run = run(&daemon, part.tests, &args)?;
     if run.passed {
         let passed = run.output.lines().filter(|line| line.contains("--- PASS")).count();
@@ -134,6 +135,8 @@ client_tests! {
     events: "^TestEvents$", 1, "overlayfs";
     errors: "^TestErrors$", 35, "overlayfs";
     remote_snapshotter: "^TestRemoteSnapshotter$", 1, "overlayfs";
+    containers: "^TestContainer$", 1, "overlayfs";
+    containers_native: "^TestContainer$", 1, "native";
 }
 
 /// Only ours: containerd commits images that the kernel still writes to, and now and then finds them

@@ -1,6 +1,7 @@
 //! The daemons, and the image they are given.
 
 use lamina_core::Digest;
+use lamina_testkit::containers;
 use lamina_testkit::daemon::Program;
 use lamina_testkit::env::skip::require_root;
 use lamina_testkit::honest::HonestRegistry;
@@ -26,7 +27,7 @@ pub(crate) fn lamina() -> Result<Program, String> {
     Ok(Program::Lamina(env!("CARGO_BIN_EXE_lamina").into()))
 }
 
-/// A registry with one image.
+/// A registry with an image of files, and one that can be run.
 pub(crate) struct Shelf {
     registry: HonestRegistry,
     image: Image,
@@ -34,8 +35,10 @@ pub(crate) struct Shelf {
 
 impl Shelf {
     pub(crate) fn open() -> Result<Shelf, String> {
+        let busybox = containers::image(&containers::busybox()?);
         let shelf = Shelf { registry: HonestRegistry::start()?, image: image() };
         shelf.registry.push("library/small", "1", &shelf.image);
+        shelf.registry.push("library/busybox", "1", &busybox);
         Ok(shelf)
     }
 
@@ -45,6 +48,11 @@ impl Shelf {
 
     pub(crate) fn reference(&self) -> String {
         format!("{}/library/small:1", self.registry())
+    }
+
+    /// An image that can be run.
+    pub(crate) fn busybox(&self) -> String {
+        format!("{}/library/busybox:1", self.registry())
     }
 
     pub(crate) fn manifest(&self) -> &Digest {

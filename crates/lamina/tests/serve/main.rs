@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)] // Outside of `#[test]` too, this is all tests.
 
 mod daemon;
+mod fifty;
 mod lifecycle;
 mod tasks;
 mod unit;

@@ -1,7 +1,7 @@
-//! What is typed: every command of `ctr` that needs no running container, in an order that makes sense.
+//! What is typed: the commands of `ctr` that a daemon answers, in an order that makes sense.
 //!
 //! A step is a line for the shell. `ctr` there speaks to the daemon under test; `$IMAGE`, `$REGISTRY`,
-//! `$MANIFEST`, `$LAYER`, `$CHAIN` (the image's snapshot), `$BASE` (the one below) and `$DIR` (a folder
+//! `$BUSYBOX` (another image), `$NS` (a namespace), `$MANIFEST`, `$LAYER`, `$CHAIN` (the image's snapshot), `$BASE` (the one below) and `$DIR` (a folder
 //! for files) are set. Progress is not compared, so steps that show it throw it away.
 //! What has to fail begins with `!`: every step works, as the shell sees it.
 
@@ -172,9 +172,11 @@ pub(crate) const STEPS: &[Step] = &[
     ),
     // The lower tree with nothing below it, the whole of both, and the other way round.
     any("snapshots diff", DIFF_PAIRS),
+    // The same layer, were it there from the steps before, would keep the labels that it has.
     any(
         "snapshots diff",
-        "ctr snapshots diff --keep --ref kept --label colour=red filled >$DIR/out \
+        "ctr leases create --id due && ctr leases delete --sync due \
+         && ctr snapshots diff --keep --ref kept --label colour=red filled >$DIR/out \
          && ctr content ls | grep colour=red | grep -oE 'containerd.io/[a-z.]+' | sort; ctr content active",
     ),
     any("snapshots diff", "! ctr snapshots diff --media-type text/plain filled"),
@@ -220,6 +222,104 @@ pub(crate) const STEPS: &[Step] = &[
         "ctr containers delete first && ctr containers list && ctr snapshots list | sort",
     ),
     any("containers delete", "! ctr containers delete absent"),
+    // Containers that run, in a namespace that no other daemon of this host has. Those that say something
+    // go on for a moment: `ctr` on a busy host loses what a process says that ends before it has opened
+    // its streams.
+    any("images pull", "ctr -n $NS images pull --plain-http $BUSYBOX >$DIR/out"),
+    any(
+        "run",
+        "ctr -n $NS run --rm $BUSYBOX one sh -c 'echo out; echo err >&2; sleep 1; exit 3'; echo $?",
+    ),
+    any(
+        "run",
+        "ctr -n $NS run --rm --env A=b --read-only --cwd /etc --memory-limit 67108864 $BUSYBOX one \
+         sh -c 'echo $A; pwd; id -u; touch /x; cat passwd; sleep 1'; echo $?",
+    ),
+    any("run", "! ctr -n $NS run --rm $BUSYBOX one /absent"),
+    // containerd gives this error no class.
+    any("run", "! ctr -n $NS run --rm --runtime io.absent.v1 $BUSYBOX one true 2>$DIR/out"),
+    any("run", "! ctr -n $NS run --rm registry.test/absent:1 one true"),
+    any("run", "! ctr -n $NS run --rm --snapshotter absent $BUSYBOX one true"),
+    // What did not come to run has left nothing.
+    any("containers list", "ctr -n $NS containers list -q; ctr -n $NS tasks list -q"),
+    any(
+        "run",
+        "script -qec '\"$CTR\" --address $ADDRESS -n $NS run -d -t --snapshotter native $BUSYBOX two sleep 1000' \
+         $DIR/out >$DIR/shown",
+    ),
+    any("run", "! ctr -n $NS run -d $BUSYBOX two sleep 1000"),
+    any(
+        "run",
+        "ctr -n $NS run -d $BUSYBOX three sh -c 'while :; do echo tick; sleep 0.2; done' >$DIR/out",
+    ),
+    any("containers list", "ctr -n $NS containers list -q"),
+    any("containers info", "ctr -n $NS containers info two | grep -E 'Snapshot|\"Name\"|Image'"),
+    any("tasks list", "ctr -n $NS tasks list | sed -E 's/[0-9]+/PID/' | sort"),
+    any("tasks ps", "ctr -n $NS tasks ps two | sed -E 's/[0-9]+/PID/'"),
+    any("tasks ps", "! ctr -n $NS tasks ps absent"),
+    any(
+        "tasks exec",
+        "ctr -n $NS tasks exec --exec-id e two sh -c 'echo in; sleep 1; exit 4'; echo $?",
+    ),
+    any("tasks exec", "! ctr -n $NS tasks exec --exec-id e two /absent"),
+    any("tasks exec", "! ctr -n $NS tasks exec --exec-id e absent true"),
+    any(
+        "tasks pause",
+        "ctr -n $NS tasks pause two && ctr -n $NS tasks list | grep -o 'two.*PAUSED' | tr -d '0-9'",
+    ),
+    any(
+        "tasks resume",
+        "ctr -n $NS tasks resume two && ctr -n $NS tasks list | grep -o 'two.*RUNNING' | tr -d '0-9'",
+    ),
+    any("tasks pause", "! ctr -n $NS tasks pause absent"),
+    any("tasks resume", "! ctr -n $NS tasks resume absent"),
+    any("tasks metrics", "ctr -n $NS tasks metrics two | cut -d ' ' -f 1 | sort"),
+    any("tasks metrics", "! ctr -n $NS tasks metrics absent"),
+    // Other signals than that one it would send on.
+    any(
+        "tasks attach",
+        ": >$DIR/ticks; \"$CTR\" --address $ADDRESS -n $NS tasks attach three >>$DIR/ticks & attached=$!; \
+         until grep -q tick $DIR/ticks; do sleep 0.1; done; kill -KILL $attached; head -n 1 $DIR/ticks",
+    ),
+    any("tasks attach", "! ctr -n $NS tasks attach absent"),
+    any("containers delete", "! ctr -n $NS containers delete two"),
+    any("tasks delete", "! ctr -n $NS tasks delete two"),
+    any("tasks kill", "ctr -n $NS tasks kill -s KILL two; ctr -n $NS tasks kill -a -s KILL three"),
+    any(
+        "tasks list",
+        "until [ $(ctr -n $NS tasks list | grep -c STOPPED) = 2 ]; do sleep 0.1; done",
+    ),
+    any("tasks kill", "! ctr -n $NS tasks kill absent"),
+    any(
+        "tasks delete",
+        "ctr -n $NS tasks delete two; echo $?; ctr -n $NS tasks delete three; echo $?",
+    ),
+    any("tasks delete", "! ctr -n $NS tasks delete two"),
+    any(
+        "containers delete",
+        "ctr -n $NS containers delete two three && ctr -n $NS containers list -q",
+    ),
+    any("containers create", "ctr -n $NS containers create $BUSYBOX four sleep 1000"),
+    any("tasks start", "ctr -n $NS tasks start -d four && ctr -n $NS tasks list -q"),
+    any("tasks start", "! ctr -n $NS tasks start -d four"),
+    any("tasks start", "! ctr -n $NS tasks start -d absent"),
+    any("tasks delete", "ctr -n $NS tasks delete -f four; echo $?"),
+    // What a refused run has prepared goes when collected.
+    any(
+        "containers delete",
+        "ctr -n $NS containers delete four; ctr -n $NS leases create --id due \
+         && ctr -n $NS leases delete --sync due; ctr -n $NS snapshots list | grep Active; true",
+    ),
+    // A shim may have ended before it has told of the deletion.
+    any(
+        "events",
+        ": >$DIR/told; \"$CTR\" --address $ADDRESS events >>$DIR/told & listener=$!; \
+         until grep -q /namespaces/ $DIR/told; do ctr namespaces label $NS told=yes; sleep 0.1; done; \
+         ctr -n $NS run --rm $BUSYBOX five true; \
+         until grep -q /containers/delete $DIR/told && grep -q /tasks/exit $DIR/told; do sleep 0.1; done; \
+         kill $listener; grep -oE '/(tasks|containers)/[a-z-]+' $DIR/told | grep -v tasks/delete | sort",
+    ),
+    new("plugins inspect-runtime", "ctr plugins inspect-runtime"),
     // Leases.
     any("leases create", "ctr leases create --id held colour=red"),
     any("leases create", "! ctr leases create --id held"),
@@ -231,8 +331,11 @@ pub(crate) const STEPS: &[Step] = &[
     // The daemon.
     any(
         "events",
-        "\"$CTR\" --address $ADDRESS events topic~=^/snapshot/ >$DIR/events & listener=$!; sleep 1; ctr snapshots prepare told; \
-         ctr snapshots delete told; sleep 0.5; kill $listener; cut -d ' ' -f 5- $DIR/events",
+        ": >$DIR/events; \"$CTR\" --address $ADDRESS events topic~=^/snapshot/ >>$DIR/events & listener=$!; \
+         until grep -q early $DIR/events; do ctr snapshots prepare early; ctr snapshots delete early; sleep 0.1; done; \
+         ctr snapshots prepare told; ctr snapshots delete told; \
+         until grep -q remove.*told $DIR/events; do sleep 0.1; done; kill $listener; \
+         grep told $DIR/events | cut -d ' ' -f 5-",
     ),
     any("plugins list", "ctr plugins list | grep -E 'snapshotter.v1 +(overlayfs|native) '"),
     any("plugins list", "ctr plugins list id==overlayfs"),
