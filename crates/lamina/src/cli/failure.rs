@@ -132,6 +132,8 @@ fn hints(error: &Error, settings: Option<&Settings>, looked: Looked) -> Vec<Stri
              on the store directly"
                 .to_owned(),
         ),
+        // It is in an image; another namespace would not have it either.
+        Kind::NotFound if text.contains(" of the root file system ") => {}
         Kind::NotFound if looked == Looked::Snapshotter => hints.push(format!(
             "this looked in namespace {:?} and snapshotter {:?}; choose others with -n and \
              --snapshotter",

@@ -18,7 +18,7 @@ pub(crate) struct Globals {
     pub(super) state: Option<PathBuf>,
 
     /// The socket of the daemon [default: lamina.sock in --state, and if nobody listens there, none]
-    #[arg(long, short = 'a', global = true, env = "LAMINA_ADDRESS", value_name = "SOCKET")]
+    #[arg(long, global = true, env = "LAMINA_ADDRESS", value_name = "SOCKET")]
     pub(super) address: Option<PathBuf>,
 
     /// The namespace to work in [default: default]

@@ -15,7 +15,7 @@ use crate::out::{FormatArg, Table, visible};
 #[derive(Debug, Args)]
 pub(crate) struct Ps {
     /// Those that do not run, too
-    #[arg(long)]
+    #[arg(long, short)]
     all: bool,
     /// Print only identifiers
     #[arg(long, short)]
