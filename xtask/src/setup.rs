@@ -63,6 +63,11 @@ pub(crate) const PACKAGES: &[Package] = &[
         why: "privileged tests: the btrfs driver on a loop device",
     },
     Package {
+        name: "erofs-utils",
+        programs: &["fsck.erofs"],
+        why: "tests: a reader of EROFS images that is not ours",
+    },
+    Package {
         name: "containerd",
         programs: &["containerd", "ctr", "containerd-shim-runc-v2"],
         why: "privileged tests: the trees that it unpacks, to compare with; its shim",

@@ -9,6 +9,7 @@ pub mod db;
 pub mod diff;
 pub mod disk;
 mod durability;
+pub mod erofs;
 pub mod fault;
 pub mod fsck;
 pub(crate) mod gc;
