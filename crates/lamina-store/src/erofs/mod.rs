@@ -10,10 +10,12 @@
 //! the rest of directories beside their inodes, xattrs beside the inodes as well. Nothing but the
 //! calls decides what is written: the same calls give the same bytes.
 
+mod dir;
 mod format;
 mod tree;
 mod writer;
 
+pub use dir::image_of;
 pub use tree::{Meta, Node};
 pub use writer::{Made, Writer};
 

@@ -149,3 +149,38 @@ fn what_the_format_cannot_hold_is_refused() {
     assert!(w.skip(1 << 45).is_err());
     assert!(w.make(root, b"c", Node::Char(1 << 12, 0), meta(0)).is_err());
 }
+
+#[test]
+fn a_directory_becomes_an_image_with_the_same_tree() {
+    use std::os::unix::fs::symlink;
+    let dir = tempfile::tempdir().unwrap();
+    let tree = dir.path().join("tree");
+    fs::create_dir_all(tree.join("a/b")).unwrap();
+    fs::write(tree.join("a/b/file"), vec![5; 300_000]).unwrap();
+    fs::hard_link(tree.join("a/b/file"), tree.join("linked")).unwrap();
+    symlink("a/b", tree.join("s")).unwrap();
+    let sparse = File::create(tree.join("sparse")).unwrap();
+    sparse.set_len(9_000_001).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&sparse, b"middle", 4_000_000).unwrap();
+    let mut deep = tree.clone();
+    for _ in 0..20 {
+        deep.push("deep");
+        fs::create_dir(&deep).unwrap();
+    }
+    let image = |name| {
+        let path = dir.path().join(name);
+        let root = lamina_sys::fs::open_dir(&tree).unwrap();
+        super::image_of(&root, File::create(&path).unwrap(), [2; 16]).unwrap();
+        path
+    };
+    let (first, again) = (image("first"), image("again"));
+    assert!(fs::read(&first).unwrap() == fs::read(again).unwrap());
+
+    let out = dir.path().join("out");
+    let Some(()) = extracted(&first, &out) else { return };
+    for name in ["a/b/file", "linked", "sparse"] {
+        assert!(fs::read(out.join(name)).unwrap() == fs::read(tree.join(name)).unwrap(), "{name}");
+    }
+    assert_eq!(fs::read_link(out.join("s")).unwrap(), Path::new("a/b"));
+    assert!(out.join(deep.strip_prefix(&tree).unwrap()).is_dir());
+}
