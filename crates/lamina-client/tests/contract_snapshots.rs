@@ -94,6 +94,7 @@ impl Remote {
             renames_directories: !overlay,
             usage_includes_parent: !overlay,
             images: false,
+            packs: false,
             layers: 32,
         };
         let (mounted, mount_points) = (Mounted(top.join("mnt")), AtomicU32::new(0));

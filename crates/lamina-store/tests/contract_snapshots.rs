@@ -81,6 +81,16 @@ mod blockfile {
     for_each_snapshot_case!(privileged);
 }
 
+mod erofs {
+    use super::*;
+
+    fn harness() -> Result<StoreHarness, String> {
+        StoreHarness::erofs()
+    }
+
+    for_each_snapshot_case!(privileged);
+}
+
 /// The one that docs/write-a-snapshotter.md makes.
 mod written {
     use super::*;

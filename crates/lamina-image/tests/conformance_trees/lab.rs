@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use lamina_core::oci::Limits;
 use lamina_core::platform::Matcher;
-use lamina_core::{Digest, Labels, Namespace, Platform, Reference, Result, Scope};
+use lamina_core::{Digest, Host as _, Kind, Labels, Namespace, Platform, Reference, Result, Scope};
 use lamina_image::pull::{Flights, Platforms, Pull, Pulled, Silent};
 use lamina_image::registry::{Anonymous, Config, Registry, Retry};
 use lamina_store::mount::{self, How};
 use lamina_store::snapshot::drivers;
 use lamina_store::{Durability, Options, Store};
 use lamina_testkit::disk::{Disk, scratch_image};
+use lamina_testkit::env::skip::require_tool;
 use lamina_testkit::image::{Flavor, Image, ImageBuilder};
 use lamina_testkit::layers::{self, Awkward};
 use lamina_testkit::tree::Tree;
@@ -45,6 +46,33 @@ impl Lab {
         };
         let store = Store::open(options).unwrap_or_else(|error| panic!("{}", error.chain()));
         Ok(Lab { store, views: AtomicU32::new(0), disk })
+    }
+
+    /// Whether the kernel can mount what `erofs` makes.
+    pub fn has_erofs(&self) -> bool {
+        let missing = |error: lamina_core::Error| error.kind() == Kind::InvalidArgument;
+        !self.store.snapshots(&scope(), "erofs").is_err_and(missing)
+    }
+
+    /// Has readers of EROFS that are not ours check every image there is.
+    pub fn check_erofs_images(&self) -> Result<(), String> {
+        require_tool("fsck.erofs")?;
+        require_tool("dump.erofs")?;
+        let snapshots = self.store.snapshotter_root("erofs").join("snapshots");
+        let images = std::fs::read_dir(snapshots).unwrap();
+        let images = images.map(|entry| entry.unwrap().path().join("layer.erofs"));
+        let images: Vec<_> = images.filter(|image| image.exists()).collect();
+        assert!(images.len() >= 20, "only {} images", images.len());
+        for image in images {
+            for tool in ["fsck.erofs", "dump.erofs -s"] {
+                // It goes down a tree by recursion, and there are very deep ones.
+                let script = format!("ulimit -s unlimited; {tool} '{}'", image.display());
+                let told = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+                let text = String::from_utf8_lossy(&told.stderr);
+                assert!(told.status.success(), "{script}: {} {text}", told.status);
+            }
+        }
+        Ok(())
     }
 
     /// A place on the same file system.
@@ -79,15 +107,24 @@ impl Lab {
     }
 
     /// What a view of a committed snapshot shows.
-    pub fn tree(&self, snapshotter: &str, top: &Digest) -> Tree {
+    pub async fn tree(&self, snapshotter: &str, top: &Digest) -> Tree {
         let number = self.views.fetch_add(1, Ordering::Relaxed);
         let (key, at) = (format!("view-{number}"), self.path(&format!("view-{number}")));
         let snapshots = self.store.snapshots(&scope(), snapshotter).unwrap();
         let mounts = snapshots.view_now(&key, top.as_str(), Labels::new()).unwrap();
         std::fs::create_dir(&at).unwrap();
+        let manager = self.store.mounts(&scope());
+        let (mounts, managed) = match manager.activate(&key, &mounts, Default::default()).await {
+            Ok(activation) => (activation.system, true),
+            Err(error) if error.kind() == Kind::Unimplemented => (mounts, false),
+            Err(error) => panic!("{mounts:?}: {}", error.chain()),
+        };
         mount::all(&mounts, &at).unwrap_or_else(|error| panic!("{mounts:?}: {}", error.chain()));
         let tree = Tree::read(&at);
         mount::unmount_all(&at, How::Plain).unwrap();
+        if managed {
+            manager.deactivate(&key).await.unwrap();
+        }
         std::fs::remove_dir(&at).unwrap();
         snapshots.remove_now(&key).unwrap();
         tree
@@ -97,7 +134,7 @@ impl Lab {
     pub async fn pulled(&self, host: &str, tag: &str, snapshotter: &str) -> Tree {
         let pulled = self.pull(host, tag, Some(snapshotter), 3).await;
         let pulled = pulled.unwrap_or_else(|e| panic!("{tag}, {snapshotter}: {}", e.chain()));
-        self.tree(snapshotter, &pulled.unpacked[0])
+        self.tree(snapshotter, &pulled.unpacked[0]).await
     }
 }
 

@@ -84,7 +84,7 @@ impl Run<'_> {
                 tops.unwrap_or_else(|error| panic!("{what}: {}", error.chain())).remove(0)
             }
         };
-        let tree = self.lab.tree(self.snapshotter, &top);
+        let tree = self.lab.tree(self.snapshotter, &top).await;
         self.remove(&pulled.image.name, image, &what).await;
         tree.without_root()
     }
@@ -132,10 +132,18 @@ async fn privileged_every_driver_gives_one_tree() {
         let (name, image) = (awkward.name, image(&awkward));
         registry.push("app", name, &image);
         let overlayfs = ext4.pulled(&registry.host(), name, "overlayfs").await.without_root();
-        for (lab, snapshotter) in [(&ext4, "native"), (&btrfs, "btrfs"), (&btrfs, "blockfile")] {
+        let all = [(&ext4, "native"), (&btrfs, "btrfs"), (&btrfs, "blockfile"), (&ext4, "erofs")];
+        for (lab, snapshotter) in all {
+            if snapshotter == "erofs" && !lab.has_erofs() {
+                println!("SKIP {test}: erofs, which this kernel does not have");
+                continue;
+            }
             let found = lab.pulled(&registry.host(), name, snapshotter).await.without_root();
             overlayfs.assert_same(&found, &format!("{name}, {snapshotter}"));
         }
+    }
+    if ext4.has_erofs() {
+        or_skip!(test, ext4.check_erofs_images());
     }
 }
 
@@ -154,8 +162,16 @@ async fn privileged_every_order_gives_one_tree_on_btrfs() {
     every_order("privileged_every_order_gives_one_tree_on_btrfs", "btrfs", "btrfs").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn privileged_every_order_gives_one_tree_on_erofs() {
+    every_order("privileged_every_order_gives_one_tree_on_erofs", "ext4", "erofs").await;
+}
+
 async fn every_order(test: &str, fs_type: &str, snapshotter: &str) {
     let lab = or_skip!(test, Lab::new(fs_type));
+    if snapshotter == "erofs" && !lab.has_erofs() {
+        return println!("SKIP {test}: this kernel has no erofs");
+    }
     let registry = TestRegistry::start();
     let run = Run { lab: &lab, registry: &registry, snapshotter };
     let mut compared = 0;

@@ -385,6 +385,20 @@ pub(super) const GROUPS: &[Group] = &[
     },
     Group {
         about: "",
+        path: &["plugins", "io.containerd.snapshotter.v1.erofs"],
+        older: &[],
+        used: true,
+        settings: &[
+            setting!("root_path", "Where it keeps its files.", drivers.erofs.root_path),
+            setting!(
+                "ovl_mount_options",
+                "Options of each overlay of its images.",
+                drivers.erofs.ovl_mount_options
+            ),
+        ],
+    },
+    Group {
+        about: "",
         path: &["plugins", "io.containerd.snapshotter.v1.aufs"],
         older: &[],
         used: true,
@@ -408,4 +422,9 @@ pub(super) const AS_HERE: &[(&str, &str)] = &[
     ("plugins.\"io.containerd.server.v1.grpc\".max_send_message_size", "16777216"),
     ("plugins.\"io.containerd.metrics.v1.grpc-prometheus\".grpc_histogram", "false"),
     ("plugins.\"io.containerd.metadata.v1.bolt\".no_sync", "false"),
+    ("plugins.\"io.containerd.snapshotter.v1.erofs\".enable_fsverity", "false"),
+    ("plugins.\"io.containerd.snapshotter.v1.erofs\".set_immutable", "false"),
+    ("plugins.\"io.containerd.snapshotter.v1.erofs\".default_size", "\"\""),
+    ("plugins.\"io.containerd.snapshotter.v1.erofs\".dmverity_mode", "\"auto\""),
+    ("plugins.\"io.containerd.snapshotter.v1.erofs\".layer_content_caches", "[]"),
 ];

@@ -141,7 +141,7 @@ const SERVICES: &[Service] = &[
 ];
 
 /// Snapshotters of containerd that are not built in.
-const NOT_BUILT_IN: [&str; 3] = ["devmapper", "erofs", "zfs"];
+const NOT_BUILT_IN: [&str; 2] = ["devmapper", "zfs"];
 
 /// The plugin of a gRPC service.
 pub(super) fn grpc_id(name: &str) -> Option<&'static str> {

@@ -206,9 +206,17 @@ impl Job {
     }
 }
 
-/// The directory or the image that is written to through one mount.
+/// The directory or the image that is written to through mounts.
 fn written(mounts: &[Mount]) -> Option<PathBuf> {
-    let [mount] = mounts else { return None };
+    let mount = match mounts {
+        [mount] => mount,
+        // An overlay of images, as the mount manager is told of it.
+        [.., mount] if mount.kind.starts_with("format/") => {
+            let upper = mount.options.iter().find_map(|option| option.strip_prefix("upperdir="));
+            return upper.map(PathBuf::from).filter(|upper| upper.is_absolute());
+        }
+        _ => return None,
+    };
     let looped = mount.options.iter().any(|option| option == "loop");
     match mount.kind.as_str() {
         "bind" => Some(PathBuf::from(&mount.source)),

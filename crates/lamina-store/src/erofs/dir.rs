@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use lamina_sys::fs::{self, FileKind, OFlags, Stat};
@@ -20,6 +20,18 @@ const NOTES: [&[u8]; 4] = [
     b"trusted.overlay.uuid",
 ];
 
+/// How overlayfs marks a directory through which nothing below shows.
+const OPAQUE: &[u8] = b"trusted.overlay.opaque";
+
+/// What becomes of overlayfs's marks for what is deleted below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletions {
+    /// They are in the image.
+    Kept,
+    /// They are not: nothing is or will be below.
+    LeftOut,
+}
+
 /// A tree that is being read.
 struct Walk<'a> {
     root: &'a OwnedFd,
@@ -27,15 +39,23 @@ struct Walk<'a> {
     /// Inodes that have further names.
     links: HashMap<((u32, u32), u64), Made>,
     buffer: Vec<u8>,
+    deletions: Deletions,
 }
 
 /// Writes the tree below `root` into an empty file. Names are taken in their order, so the same tree
 /// gives the same bytes. Nobody may change the tree meanwhile.
-pub fn image_of(root: &OwnedFd, into: File, uuid: [u8; 16]) -> io::Result<File> {
-    let meta = meta(&fs::stat(root)?, attributes(root)?);
+pub fn image_of(
+    root: &OwnedFd,
+    into: File,
+    deletions: Deletions,
+    uuid: [u8; 16],
+) -> io::Result<File> {
+    let xattrs = values(fs::xattr::list(root)?, deletions, |name| fs::xattr::get(root, name))?;
+    let meta = meta(&fs::stat(root)?, xattrs);
     let writer = Writer::new(into, meta)?;
     let top = writer.root();
-    let mut walk = Walk { root, writer, links: HashMap::new(), buffer: vec![0; 256 << 10] };
+    let buffer = vec![0; 256 << 10];
+    let mut walk = Walk { root, writer, links: HashMap::new(), buffer, deletions };
     // Trees may be deeper than descriptors are allowed: each directory is found again by its path.
     let mut todo = vec![(Vec::new(), top)];
     while let Some((path, made)) = todo.pop() {
@@ -68,6 +88,10 @@ impl Walk<'_> {
         let mut subs = Vec::new();
         for name in names {
             let stat = fs::stat_at(&dir, &name)?;
+            let whiteout = stat.kind == FileKind::CharDevice && stat.rdev == (0, 0);
+            if whiteout && self.deletions == Deletions::LeftOut {
+                continue;
+            }
             if let Some(&first) = self.links.get(&stat.identity()) {
                 self.writer.link(made, name.as_bytes(), first)?;
                 continue;
@@ -84,7 +108,8 @@ impl Walk<'_> {
 
     fn entry(&mut self, dir: &OwnedFd, name: &OsStr, stat: &Stat, into: Made) -> io::Result<Made> {
         let names = fs::xattr::list_at(dir, name)?;
-        let xattrs = values(names, |xattr| fs::xattr::get_at(dir, name, xattr))?;
+        let get = |xattr: &OsStr| fs::xattr::get_at(dir, name, xattr);
+        let xattrs = values(names, self.deletions, get)?;
         let meta = meta(stat, xattrs);
         let node = match stat.kind {
             FileKind::File => return self.file(dir, name, stat.size, meta, into),
@@ -131,13 +156,10 @@ impl Walk<'_> {
     }
 }
 
-fn attributes(fd: impl AsFd) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    values(fs::xattr::list(&fd)?, |name| fs::xattr::get(&fd, name))
-}
-
 /// The attributes that belong to the tree. Those of the file system beneath, like compression, stay.
 fn values(
     names: Vec<OsString>,
+    deletions: Deletions,
     get: impl Fn(&OsStr) -> lamina_sys::Result<Option<Vec<u8>>>,
 ) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
     const KEPT: [&[u8]; 4] = [b"user.", b"trusted.", b"security.", b"system.posix_acl_"];
@@ -145,6 +167,9 @@ fn values(
     for name in names {
         let bytes = name.as_bytes();
         if NOTES.contains(&bytes) || !KEPT.iter().any(|prefix| bytes.starts_with(prefix)) {
+            continue;
+        }
+        if bytes == OPAQUE && deletions == Deletions::LeftOut {
             continue;
         }
         if let Some(value) = get(&name)? {

@@ -194,6 +194,32 @@ pub(super) fn superblock(about: &Super) -> Vec<u8> {
     out
 }
 
+/// Where the root's inode lies, and how many blocks there are; none for what is no superblock of ours.
+pub(super) fn read_superblock(block: &[u8; BLOCK]) -> Option<(u64, u32)> {
+    let word = |at: usize| {
+        let bytes = block.get(SUPER + at..SUPER + at + 4)?;
+        Some(u32::from_le_bytes(bytes.try_into().ok()?))
+    };
+    let mut bare = block[SUPER..].to_vec();
+    bare[4..8].fill(0);
+    if word(0)? != MAGIC || word(4)? != checksum(&bare) {
+        return None;
+    }
+    // The root's number shares its word with two bytes before it.
+    let (root, blocks, metadata) = (word(12)? >> 16, word(36)?, word(40)?);
+    Some((u64::from(metadata) * BLOCK_U64 + u64::from(root) * SLOT as u64, blocks))
+}
+
+/// User and group of an extended inode.
+pub(super) fn owner(inode: &[u8; INODE]) -> (u32, u32) {
+    let word = |at: usize| {
+        let mut bytes = [0; 4];
+        bytes.copy_from_slice(&inode[at..at + 4]);
+        u32::from_le_bytes(bytes)
+    };
+    (word(24), word(28))
+}
+
 /// CRC-32C as the kernel computes it here: from all ones, and not inverted at the end.
 fn checksum(bytes: &[u8]) -> u32 {
     bytes.iter().fold(!0, |sum, &byte| {

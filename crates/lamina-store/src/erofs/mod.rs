@@ -12,10 +12,12 @@
 
 mod dir;
 mod format;
+mod read;
 mod tree;
 mod writer;
 
-pub use dir::image_of;
+pub use dir::{Deletions, image_of};
+pub use read::{Root, root_of};
 pub use tree::{Meta, Node};
 pub use writer::{Made, Writer};
 

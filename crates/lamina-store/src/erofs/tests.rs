@@ -170,7 +170,8 @@ fn a_directory_becomes_an_image_with_the_same_tree() {
     let image = |name| {
         let path = dir.path().join(name);
         let root = lamina_sys::fs::open_dir(&tree).unwrap();
-        super::image_of(&root, File::create(&path).unwrap(), [2; 16]).unwrap();
+        let file = File::create(&path).unwrap();
+        super::image_of(&root, file, super::Deletions::Kept, [2; 16]).unwrap();
         path
     };
     let (first, again) = (image("first"), image("again"));

@@ -1,6 +1,6 @@
 //! From a mount as data to the way it is carried out. Pure.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lamina_core::{Error, Mount, Result};
 use lamina_sys::mount::{MountFlags, Recursive};
@@ -40,6 +40,20 @@ pub(super) struct Filesystem {
     pub(super) parameters: Parameters,
     pub(super) loop_device: Option<LoopSetup>,
     pub(super) id_maps: Option<IdMaps>,
+}
+
+impl Filesystem {
+    /// An EROFS image in a file.
+    pub(super) fn image(path: &Path) -> Filesystem {
+        Filesystem {
+            kind: "erofs".to_owned(),
+            source: path.display().to_string(),
+            flags: MountFlags::RDONLY,
+            parameters: Parameters::Words(Vec::new()),
+            loop_device: Some(LoopSetup { direct_io: false }),
+            id_maps: None,
+        }
+    }
 }
 
 /// What the file system is told.

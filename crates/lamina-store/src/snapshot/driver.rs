@@ -58,8 +58,8 @@ pub enum Target {
         path: PathBuf,
         /// How deletions are written.
         whiteouts: Whiteouts,
-        /// Trees below it, nearest first: a directory that the layer only implies takes owner, mode,
-        /// times and xattrs from the first that has it.
+        /// Trees below it, nearest first, as directories or EROFS images: a directory that the layer
+        /// only implies takes owner, mode, times and xattrs from the first that has it.
         lowers: Vec<PathBuf>,
     },
     /// Through a mount of the snapshot's own mounts; deletions are carried out.

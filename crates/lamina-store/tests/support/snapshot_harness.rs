@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use lamina_core::mount::{ActivateOptions, MountManager};
 use lamina_core::snapshot::{Kind, Snapshotter};
-use lamina_core::{Host, Mount, Namespace, Scope};
+use lamina_core::{Host, Kind as ErrorKind, Mount, Namespace, Scope};
 use lamina_store::mount::{self, How};
 use lamina_store::snapshot::Source;
 use lamina_store::snapshot::drivers::{self, Config};
@@ -38,6 +39,7 @@ const PLAIN: Facts = Facts {
     renames_directories: true,
     usage_includes_parent: false,
     images: false,
+    packs: false,
     layers: 128,
 };
 
@@ -55,11 +57,7 @@ impl StoreHarness {
     pub(crate) fn overlayfs(config: drivers::overlay::Config) -> Result<Self, String> {
         let facts = Facts { rebase: true, renames_directories: false, ..PLAIN };
         let config = Config { overlayfs: config, ..Config::default() };
-        let overlay = lamina_sys::fs::space::magic::OVERLAY;
-        let nested = lamina_sys::fs::fs_info_of(std::env::temp_dir())
-            .is_ok_and(|info| info.magic == overlay);
-        let disk = if nested { Some(Disk::new("ext4", 512 << 20, &[])?) } else { None };
-        Self::privileged("overlayfs", facts, &config, disk)
+        Self::privileged("overlayfs", facts, &config, not_on_overlay()?)
     }
 
     /// With `native`.
@@ -93,6 +91,18 @@ impl StoreHarness {
         let facts = Facts { usage_includes_parent: true, images: true, layers: 24, ..PLAIN };
         let harness = Self::privileged("blockfile", facts, &config, None)?;
         Ok(StoreHarness { _scratch: Some(scratch), ..harness })
+    }
+
+    /// With `erofs`, where [`overlayfs`](Self::overlayfs) would be.
+    pub(crate) fn erofs() -> Result<Self, String> {
+        // Each layer is a mount of its own: a stack of n takes n * n / 2 of them.
+        let facts =
+            Facts { rebase: true, renames_directories: false, packs: true, layers: 32, ..PLAIN };
+        let harness = Self::privileged("erofs", facts, &Config::default(), not_on_overlay()?)?;
+        match harness.store.snapshotter(&Scope::new(Namespace::new("t").unwrap()), "erofs") {
+            Err(error) if error.kind() == ErrorKind::InvalidArgument => Err(error.chain()),
+            _ => Ok(harness),
+        }
     }
 
     /// With the fake, which needs no mounts.
@@ -169,10 +179,32 @@ impl StoreHarness {
         &self.store
     }
 
+    fn manager(&self) -> Arc<dyn MountManager> {
+        self.store.mounts(&Scope::new(Namespace::new("testing").unwrap()))
+    }
+
+    /// What is left to mount when the mount manager has done its part.
+    fn activated(&self, at: &Path, mounts: &[Mount]) -> Vec<Mount> {
+        let name = at.display().to_string();
+        match wait(self.manager().activate(&name, mounts, ActivateOptions::default())) {
+            Ok(activation) => activation.system,
+            Err(error) if error.kind() == ErrorKind::Unimplemented => mounts.to_vec(),
+            Err(error) => panic!("{mounts:?}: {}", error.chain()),
+        }
+    }
+
     /// Where the snapshotter keeps its files.
     pub(crate) fn root(&self) -> PathBuf {
         self.store.snapshotter_root(self.name)
     }
+}
+
+/// A disk, where the file system of temporary files is an overlay, on which there can be no other.
+fn not_on_overlay() -> Result<Option<Disk>, String> {
+    let overlay = lamina_sys::fs::space::magic::OVERLAY;
+    let nested =
+        lamina_sys::fs::fs_info_of(std::env::temp_dir()).is_ok_and(|info| info.magic == overlay);
+    if nested { Disk::new("ext4", 512 << 20, &[]).map(Some) } else { Ok(None) }
 }
 
 /// How to open a store in `dir` whose one snapshotter is the fake.
@@ -210,7 +242,8 @@ impl Harness for StoreHarness {
         let number = self.mount_points.fetch_add(1, Ordering::Relaxed);
         let at = self.mounted.0.join(number.to_string());
         std::fs::create_dir(&at).unwrap();
-        mount::all(mounts, &at).unwrap_or_else(|error| panic!("{mounts:?}: {}", error.chain()));
+        let mounts = self.activated(&at, mounts);
+        mount::all(&mounts, &at).unwrap_or_else(|error| panic!("{mounts:?}: {}", error.chain()));
         at
     }
 
@@ -219,6 +252,10 @@ impl Harness for StoreHarness {
             mount::unmount_all(at, How::Plain).unwrap_or_else(|e| panic!("{}", e.chain()));
             // Not recursive: what is mounted still must not be deleted.
             std::fs::remove_dir(at).unwrap();
+            match wait(self.manager().deactivate(&at.display().to_string())) {
+                Err(error) if !error.is_not_found() => panic!("{}", error.chain()),
+                _ => {}
+            }
         }
     }
 
@@ -253,6 +290,31 @@ impl Harness for StoreHarness {
                     vec![Mount::new("overlay", "overlay", options)]
                 }
             }),
+            "erofs" => {
+                let image = |id: &u64| {
+                    Mount::new("erofs", format!("{}/layer.erofs", dir(id)), ["ro", "loop"])
+                };
+                Some(match state.parents.as_slice() {
+                    [] => vec![Mount::new("bind", layer(&state.id), [access, "rbind"])],
+                    [parent] if ro => vec![image(parent)],
+                    parents => {
+                        let mut options = Vec::new();
+                        if !ro {
+                            options.push(format!("workdir={}/work", dir(&state.id)));
+                            options.push(format!("upperdir={}", layer(&state.id)));
+                        }
+                        options.push(match parents.len() {
+                            1 => "lowerdir={{ mount 0 }}".to_owned(),
+                            many => format!("lowerdir={{{{ overlay 0 {} }}}}", many - 1),
+                        });
+                        if Path::new("/sys/module/overlay/parameters/index").exists() {
+                            options.push("index=off".to_owned());
+                        }
+                        let overlay = Mount::new("format/mkdir/overlay", "overlay", options);
+                        parents.iter().map(image).chain([overlay]).collect()
+                    }
+                })
+            }
             // The options are the subvolume's id, and `ro` for a view.
             "btrfs" => {
                 let place = if ro { "view" } else { "active" };
@@ -268,4 +330,9 @@ impl Harness for StoreHarness {
             _ => None,
         }
     }
+}
+
+/// The mount manager's answer; the suite calls from no runtime.
+fn wait<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work)
 }

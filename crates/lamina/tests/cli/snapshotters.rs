@@ -61,10 +61,14 @@ fn rows_are_honest() {
     env.file("config.toml", config(&scratch));
     assert_eq!(row("blockfile")["Status"], "ok");
 
-    let has_aufs = std::fs::read_to_string("/proc/filesystems").unwrap().contains("aufs");
-    if !has_aufs {
-        let aufs = row("aufs");
-        assert_eq!(aufs["Status"], "skip");
-        says(aufs["Error"]["Message"].as_str().unwrap(), &["no aufs"]);
+    let kernel = std::fs::read_to_string("/proc/filesystems").unwrap();
+    for name in ["aufs", "erofs"] {
+        let found = row(name);
+        if kernel.lines().any(|line| line.split_whitespace().next_back() == Some(name)) {
+            assert_eq!(found["Status"], "ok");
+        } else {
+            assert_eq!(found["Status"], "skip");
+            says(found["Error"]["Message"].as_str().unwrap(), &[&format!("no {name}")]);
+        }
     }
 }

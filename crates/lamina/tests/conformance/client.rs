@@ -148,6 +148,25 @@ const BLOCKFILE: Part = Part {
     snapshotter: "blockfile",
 };
 
+/// Only ours, to save time: each layer is a mount of its own, and the suite stacks 128.
+const EROFS: Part = Part {
+    name: "snapshotter_suite_erofs",
+    tests: "^TestSnapshotterSuite$",
+    least: 20,
+    snapshotter: "erofs",
+};
+
+#[test]
+fn client_lamina_snapshotter_suite_erofs() {
+    let name = "client_lamina_snapshotter_suite_erofs";
+    let program = or_skip!(name, subject::lamina());
+    let kernel = std::fs::read_to_string("/proc/filesystems").unwrap();
+    if !kernel.lines().any(|line| line.ends_with("\terofs")) {
+        return println!("SKIP {name}: this kernel has no erofs");
+    }
+    or_skip!(name, check(&program, EROFS, "Lamina"));
+}
+
 #[test]
 fn client_lamina_snapshotter_suite_blockfile() {
     let name = "client_lamina_snapshotter_suite_blockfile";
@@ -160,7 +179,7 @@ fn the_table_has_every_part() {
     let table = Table::read(Section::Client);
     assert_eq!(
         table.names(),
-        PARTS.iter().chain([&BLOCKFILE]).map(|part| part.name).collect::<Vec<_>>()
+        PARTS.iter().chain([&BLOCKFILE, &EROFS]).map(|part| part.name).collect::<Vec<_>>()
     );
     // containerd passes, or the test asks for something that is not so.
     assert_eq!(table.remarks("containerd", "fails"), []);

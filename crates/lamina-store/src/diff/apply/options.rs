@@ -5,9 +5,10 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use lamina_core::{Error, Result};
-use lamina_sys::RootDir;
+use lamina_sys::{RootDir, fs};
 
 use crate::fault::Steps;
+use crate::mount::Mounter;
 use crate::snapshot::driver::Whiteouts;
 
 /// Where a layer is laid.
@@ -23,17 +24,26 @@ pub struct Target {
 }
 
 impl Target {
-    /// Opens the directories a driver named.
+    /// Opens the directories a driver named. A lower one that is a file is an EROFS image, which is
+    /// mounted for as long as this lives, where nobody sees it.
     ///
     /// # Errors
     /// Internal if one cannot be opened: they are ours.
     pub fn open<P: AsRef<Path>>(root: &Path, whiteouts: Whiteouts, lowers: &[P]) -> Result<Self> {
-        let open = |path: &Path| {
-            RootDir::open(path).map_err(|cause| {
-                Error::internal(format!("open {} for a layer", path.display())).with_source(cause)
-            })
+        let failed = |path: &Path, cause| {
+            Error::internal(format!("open {} for a layer", path.display())).with_source(cause)
         };
-        let lowers = lowers.iter().map(|path| open(path.as_ref())).collect::<Result<_>>()?;
+        let open = |path: &Path| RootDir::open(path).map_err(|cause| failed(path, cause));
+        let below = |path: &Path| {
+            let found = fs::open_handle(path).and_then(|handle| fs::stat(&handle));
+            if found.map_err(|cause| failed(path, cause))?.is_dir() {
+                return open(path);
+            }
+            let image = Mounter::default().image(path)?;
+            let root = fs::open_dir_at(&image, ".").map_err(|cause| failed(path, cause))?;
+            Ok(RootDir::new(root))
+        };
+        let lowers = lowers.iter().map(|path| below(path.as_ref())).collect::<Result<_>>()?;
         Ok(Target { root: open(root)?, whiteouts, lowers })
     }
 }

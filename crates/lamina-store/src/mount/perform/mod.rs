@@ -13,11 +13,12 @@ mod source;
 
 use std::path::{Path, PathBuf};
 
-use lamina_core::{Mount, Result};
+use lamina_core::{Error, Mount, Result};
+use lamina_sys::mount::Tree;
 
 use self::place::Place;
 use super::error::failed;
-use super::plan::{Plan, plan};
+use super::plan::{Filesystem, Plan, plan};
 use super::unmount::{How, unmount};
 
 /// Mounts a list at one target, in order, with the best the kernel has. See [`Mounter::all`].
@@ -76,6 +77,27 @@ impl Mounter {
         Ok(())
     }
 
+    /// An EROFS image mounted nowhere, read-only; it goes with what is returned.
+    ///
+    /// # Errors
+    /// By what the kernel says.
+    pub(crate) fn image(&self, path: &Path) -> Result<Tree> {
+        let mut plan = Filesystem::image(path);
+        let what = |refused| match refused {
+            Refused::Failed(error) => failed(error, format!("mount the image {}", path.display())),
+            Refused::Unavailable => Error::unimplemented(format!(
+                "mount the image {}: this kernel has no fsopen (Linux 5.2)",
+                path.display()
+            )),
+        };
+        if let Ok(tree) = modern::detached(&plan) {
+            return Ok(tree);
+        }
+        // Held until the mount holds the device itself.
+        let _device = source::attach_loop(&mut plan)?;
+        modern::detached(&plan).map_err(what)
+    }
+
     /// Mounts one; answers where there is a mount more now.
     fn one(&self, mount: &Mount, target: &Path) -> Result<Option<PathBuf>> {
         let plan = plan(mount)?;
@@ -91,6 +113,7 @@ impl Mounter {
                 self.choose(|| modern::bind(&bind, &place), || classic::bind(&bind, &place))
                     .map_err(|error| failed(error, what()))?;
             }
+            Plan::Filesystem(plan) if self.by_file(&plan, &place) => {}
             Plan::Filesystem(mut plan) => {
                 // Held until the mount holds the device itself.
                 let _device = source::attach_loop(&mut plan)?;
@@ -102,6 +125,21 @@ impl Mounter {
             }
         }
         Ok(Some(place.into_path()))
+    }
+
+    /// Whether it was mounted from its file without a loop device, as newer kernels do with EROFS. What
+    /// is wrong with the file is told by the loop device's mount.
+    fn by_file(&self, plan: &Filesystem, place: &Place) -> bool {
+        if plan.kind != "erofs" || plan.loop_device.is_none() || self.api == Api::Classic {
+            return false;
+        }
+        match modern::filesystem(plan, place, self.api) {
+            Ok(()) => true,
+            Err(refused) => {
+                tracing::debug!(?refused, source = %plan.source, "not without a loop device");
+                false
+            }
+        }
     }
 
     fn choose(

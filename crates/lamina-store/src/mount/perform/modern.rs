@@ -60,6 +60,14 @@ pub(super) fn filesystem(plan: &Filesystem, place: &Place, api: Api) -> Result<(
     Ok(tree.attach(place)?)
 }
 
+/// A file system that is no overlay, attached nowhere yet.
+pub(super) fn detached(plan: &Filesystem) -> Result<Tree, Refused> {
+    match &plan.parameters {
+        Parameters::Words(words) => any(plan, words),
+        Parameters::Layers(_) => Err(Refused::Unavailable),
+    }
+}
+
 fn overlay(
     plan: &Filesystem,
     layers: &Layers,

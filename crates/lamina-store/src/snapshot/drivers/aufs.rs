@@ -11,7 +11,6 @@
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use lamina_core::snapshot::{Kind, Usage};
 use lamina_core::{Error, Mount, Result};
@@ -22,6 +21,7 @@ use super::super::driver::{
 };
 use super::dirs::{Dirs, check_root, is_dir, make_dir, text};
 use super::error::failed;
+use super::kernel::has_filesystem;
 use super::medium::Medium;
 use super::native::usage;
 use crate::mount::temp::TempMounts;
@@ -50,7 +50,7 @@ impl Aufs {
             let what = format!("the root of aufs, {}, must not contain {bad:?}", root.display());
             return Err(Error::invalid_argument(what).into());
         }
-        if !kernel_has_it() {
+        if !has_filesystem("aufs") {
             return Err(OpenError::Skip("this kernel has no aufs".to_owned()));
         }
         let mut aufs = Aufs::new(root)?;
@@ -189,20 +189,6 @@ impl Driver for Aufs {
     fn capabilities(&self) -> Capabilities {
         Capabilities::default()
     }
-}
-
-/// Looks for it, after asking for the module; that there is none is no error.
-fn kernel_has_it() -> bool {
-    let known = || {
-        let list = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
-        list.lines().any(|line| line.split_whitespace().next_back() == Some("aufs"))
-    };
-    if known() {
-        return true;
-    }
-    let mut modprobe = Command::new("modprobe");
-    modprobe.args(["-q", "aufs"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    modprobe.status().is_ok_and(|status| status.success()) && known()
 }
 
 /// Where aufs keeps inode numbers: on a file system that can, which the branches' may not be.

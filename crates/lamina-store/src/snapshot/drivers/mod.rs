@@ -6,15 +6,19 @@
 //! | [`native`] | `native`: a full copy a snapshot, on any file system |
 //! | [`btrfs`] | `btrfs`: a subvolume a snapshot |
 //! | [`blockfile`] | `blockfile`: an image with a file system a snapshot |
+//! | [`erofs`] | `erofs`: an EROFS image a layer, stacked by the kernel's overlay |
 //! | [`aufs`] | `aufs`: a directory a snapshot, where the kernel has it |
 //! | `dirs` | the directories that most of them keep snapshots in |
 //! | `medium` | their file system: durability, and what it lost |
+//! | `kernel` | which file systems the kernel has |
 
 pub mod aufs;
 pub mod blockfile;
 pub mod btrfs;
 mod dirs;
+pub mod erofs;
 mod error;
+mod kernel;
 mod medium;
 pub mod native;
 pub mod overlay;
@@ -51,6 +55,10 @@ pub const BUILTIN: &[Builtin] = &[
         name: "blockfile",
         open: |root, config| Ok(Arc::new(blockfile::Blockfile::open(root, &config.blockfile)?)),
     },
+    Builtin {
+        name: "erofs",
+        open: |root, config| Ok(Arc::new(erofs::Erofs::open(root, &config.erofs)?)),
+    },
     Builtin { name: "aufs", open: |root, _| Ok(Arc::new(aufs::Aufs::open(root)?)) },
 ];
 
@@ -66,6 +74,8 @@ pub struct Config {
     pub btrfs: RootConfig,
     /// Of `blockfile`.
     pub blockfile: blockfile::Config,
+    /// Of `erofs`.
+    pub erofs: erofs::Config,
     /// Of `aufs`.
     pub aufs: RootConfig,
 }
@@ -85,6 +95,7 @@ impl Config {
             "native" => self.native.root_path.as_ref(),
             "btrfs" => self.btrfs.root_path.as_ref(),
             "blockfile" => self.blockfile.root_path.as_ref(),
+            "erofs" => self.erofs.root_path.as_ref(),
             "aufs" => self.aufs.root_path.as_ref(),
             _ => None,
         }

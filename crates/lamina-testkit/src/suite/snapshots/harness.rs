@@ -39,6 +39,8 @@ pub struct Facts {
     pub usage_includes_parent: bool,
     /// Snapshots are images: each counts as one inode, and room that files gave back stays theirs.
     pub images: bool,
+    /// A commit packs a snapshot into an image, which counts as one inode.
+    pub packs: bool,
     /// How many layers `many_layers` stacks.
     pub layers: usize,
 }

@@ -2,6 +2,7 @@
 
 use lamina_core::{Error, Labels, Result, labels};
 
+use super::Facts;
 use crate::mount::parse_id_map;
 
 /// User and group that root in the container is on the host. `None` when the labels have no map; if
@@ -9,12 +10,23 @@ use crate::mount::parse_id_map;
 ///
 /// # Errors
 /// InvalidArgument for a map that is malformed, or does not map 0.
-pub(super) fn root_owner(labels: &Labels) -> Result<Option<(u32, u32)>> {
+pub(in super::super) fn root_owner(labels: &Labels) -> Result<Option<(u32, u32)>> {
     let root = |label: &str| labels.get(label).map(|map| host_root(label, map)).transpose();
     match (root(labels::SNAPSHOT_UID_MAP)?, root(labels::SNAPSHOT_GID_MAP)?) {
         (None, None) => Ok(None),
         (uid, gid) => Ok(Some((uid.unwrap_or(0), gid.unwrap_or(0)))),
     }
+}
+
+/// The id maps as options, where mounts can have them.
+pub(in super::super) fn options(facts: &Facts, labels: &Labels) -> Vec<String> {
+    if !facts.id_mapped {
+        return Vec::new();
+    }
+    [("uidmap", labels::SNAPSHOT_UID_MAP), ("gidmap", labels::SNAPSHOT_GID_MAP)]
+        .into_iter()
+        .filter_map(|(option, label)| Some(format!("{option}={}", labels.get(label)?)))
+        .collect()
 }
 
 fn host_root(label: &str, map: &str) -> Result<u32> {

@@ -9,9 +9,9 @@
 //! it at commit (rebase). Removal is a rename to the trash; with `sync_remove` it waits for the
 //! deletion. `work` stays after the commit, as containerd leaves it.
 
-mod idmap;
-mod options;
-mod probe;
+pub(super) mod idmap;
+pub(super) mod options;
+pub(super) mod probe;
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -119,17 +119,6 @@ impl Overlay {
         Ok(usage(used))
     }
 
-    /// The id maps as options, where mounts can have them.
-    fn id_options(&self, labels: &Labels) -> Vec<String> {
-        if !self.facts.id_mapped {
-            return Vec::new();
-        }
-        [("uidmap", labels::SNAPSHOT_UID_MAP), ("gidmap", labels::SNAPSHOT_GID_MAP)]
-            .into_iter()
-            .filter_map(|(option, label)| Some(format!("{option}={}", labels.get(label)?)))
-            .collect()
-    }
-
     fn bind(&self, mut options: Vec<String>, source: SnapshotId, access: &str) -> Vec<Mount> {
         options.extend([access.to_owned(), "rbind".to_owned()]);
         vec![Mount::new("bind", text(self.layer(source)), options)]
@@ -192,7 +181,7 @@ impl Driver for Overlay {
     }
 
     fn mounts(&self, snapshot: &Snapshot) -> Result<Vec<Mount>> {
-        let mut options = self.id_options(&snapshot.labels);
+        let mut options = idmap::options(&self.facts, &snapshot.labels);
         match (snapshot.kind, snapshot.parents.as_slice()) {
             (Kind::Active, []) => Ok(self.bind(options, snapshot.id, "rw")),
             (Kind::Active, lowers) => {

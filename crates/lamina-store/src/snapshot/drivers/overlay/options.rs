@@ -8,13 +8,13 @@ use super::probe::Facts;
 
 /// What is put behind the layers: the configured options, then what this host needs.
 #[derive(Debug)]
-pub(super) struct MountOptions(Vec<String>);
+pub(in super::super) struct MountOptions(Vec<String>);
 
 impl MountOptions {
     /// `userxattr` where marks must be user attributes; `index=off` where the kernel could have it
     /// on, so that a layer can be a part of several mounts at once. The kernel goes by the last of
     /// several, so what the operator wrote about either is left to him.
-    pub(super) fn new(configured: &[String], facts: &Facts) -> MountOptions {
+    pub(in super::super) fn new(configured: &[String], facts: &Facts) -> MountOptions {
         let mut options = configured.to_vec();
         let has = |options: &[String], wanted: &str| {
             options
@@ -31,11 +31,11 @@ impl MountOptions {
         MountOptions(options)
     }
 
-    pub(super) fn configured(&self) -> &[String] {
+    pub(in super::super) fn configured(&self) -> &[String] {
         &self.0
     }
 
-    pub(super) fn has_user_xattr(&self) -> bool {
+    pub(in super::super) fn has_user_xattr(&self) -> bool {
         self.0.iter().flat_map(|option| option.split(',')).any(|option| option == "userxattr")
     }
 }
@@ -44,7 +44,7 @@ impl MountOptions {
 ///
 /// # Errors
 /// InvalidArgument that names the character.
-pub(super) fn check_root(root: &Path) -> Result<()> {
+pub(in super::super) fn check_root(root: &Path) -> Result<()> {
     let text = root.to_string_lossy();
     match text.chars().find(|c| [',', ':', '\\'].contains(c)) {
         None => Ok(()),

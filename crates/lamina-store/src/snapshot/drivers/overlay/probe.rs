@@ -30,7 +30,7 @@ pub struct Facts {
 
 impl Facts {
     /// Looks. What cannot be found out counts as not there, with a warning.
-    pub(super) fn probe(path: &Path, root: BorrowedFd<'_>) -> Facts {
+    pub(in super::super) fn probe(path: &Path, root: BorrowedFd<'_>) -> Facts {
         let in_user_namespace = or_not("a user namespace", userns::is_inside());
         let needs_user_xattr =
             in_user_namespace && or_not("overlay's userxattr", needs_user_xattr(path, root));
@@ -49,7 +49,7 @@ impl Facts {
 ///
 /// # Errors
 /// FailedPrecondition that names the directory.
-pub(super) fn check_entry_types(path: &Path, root: BorrowedFd<'_>) -> Result<()> {
+pub(in super::super) fn check_entry_types(path: &Path, root: BorrowedFd<'_>) -> Result<()> {
     let list = |error| failed(error, format!("list {}", path.display()));
     for entry in fs::read_dir(root).map_err(list)? {
         if entry.map_err(list)?.kind == FileKind::Unknown {
