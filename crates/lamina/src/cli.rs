@@ -92,7 +92,10 @@ fn block_on(
 
 fn log_to_stderr(level: &str) {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("LAMINA_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let filter = EnvFilter::try_from_env("LAMINA_LOG").unwrap_or_else(|_| {
+        // It complains of every shim that ends before it has its answer, as they do.
+        EnvFilter::new(format!("{level},ttrpc::asynchronous::server=off"))
+    });
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Colours are for people: in a file or a journal they are noise.
     if std::io::stderr().is_terminal() { log.init() } else { log.with_ansi(false).init() }
