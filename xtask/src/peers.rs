@@ -26,6 +26,10 @@ const CONTAINERD: &str = "2.3.4";
 /// The oldest containerd that is still on many machines: Debian 12's.
 const OLD_CONTAINERD: &str = "1.6";
 
+/// The nerdctl that Lamina is driven with: the newest whose `go.mod` replaces nothing, as others cannot be
+/// made from what is published of them.
+const NERDCTL: &str = "2.0.3";
+
 /// The Go that compiles them: what their `go.mod` asks for.
 const GO: &str = "1.26.3";
 
@@ -39,6 +43,7 @@ const PEERS: &[Peer] = &[
     Peer { name: "containerd-2", make: containerd },
     Peer { name: "containerd-1.6", make: old_containerd },
     Peer { name: "shim-2", make: shim },
+    Peer { name: "nerdctl", make: nerdctl },
     Peer { name: "conformance", make: conformance },
 ];
 
@@ -117,6 +122,24 @@ fn shim(_: &Repo) -> Result<PathBuf> {
         install.env("CGO_ENABLED", "0").env("GOBIN", draft);
         let package = "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2";
         make(install.arg(format!("{package}@v{CONTAINERD}")))
+    })
+}
+
+/// nerdctl, out of a module that wants it: `go install` asks for a list of its versions, and for its entry
+/// in the database of checksums, and not every proxy has both.
+fn nerdctl(_: &Repo) -> Result<PathBuf> {
+    const MODULE: &str = "github.com/containerd/nerdctl/v2";
+    cache::tool(&format!("nerdctl-{NERDCTL}"), |draft| {
+        let module = draft.join("module");
+        fs::create_dir(&module).context("cannot create a folder for a module")?;
+        let text = format!("module peers\n\ngo 1.23.0\n\nrequire {MODULE} v{NERDCTL}\n");
+        fs::write(module.join("go.mod"), text).context("cannot write go.mod")?;
+        let mut build = go()?;
+        build.args(["build", "-mod=mod", "-trimpath", "-ldflags=-s -w", "-o"]);
+        build.arg(draft.join("nerdctl")).arg(format!("{MODULE}/cmd/nerdctl"));
+        build.current_dir(&module).env("CGO_ENABLED", "0").env("GONOSUMDB", MODULE);
+        make(&mut build)?;
+        cache::remove(&module)
     })
 }
 

@@ -102,8 +102,8 @@ pub fn process(script: &str) -> serde_json::Value {
     })
 }
 
-/// A namespace that nobody else on this host has. Dropped, its shims are killed, if a test that failed
-/// has left any, and its control groups go.
+/// A namespace that nobody else on this host has. Dropped, its shims and what runs in its control groups
+/// are killed, if a test that failed has left any, and the groups go.
 #[derive(Debug)]
 pub struct Namespace(String);
 
@@ -135,8 +135,34 @@ impl Drop for Namespace {
         let groups = Path::new("/sys/fs/cgroup");
         let below = fs::read_dir(groups).into_iter().flatten().flatten().map(|entry| entry.path());
         for place in below.chain([groups.to_owned()]) {
-            let _ = fs::remove_dir(place.join(&self.0));
+            remove_group(&place.join(&self.0));
         }
+    }
+}
+
+/// Takes a control group away, with those below it and what runs in them.
+fn remove_group(group: &Path) {
+    for entry in fs::read_dir(group).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            remove_group(&entry.path());
+        }
+    }
+    let start = Instant::now();
+    while group.is_dir() && fs::remove_dir(group).is_err() {
+        let processes = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+        for pid in processes.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        // What is frozen does not die.
+        for (file, word) in [("freezer.state", "THAWED"), ("cgroup.freeze", "0")] {
+            if group.join(file).exists() {
+                let _ = fs::write(group.join(file), word);
+            }
+        }
+        if start.elapsed() > Duration::from_secs(10) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

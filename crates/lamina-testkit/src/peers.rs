@@ -30,6 +30,14 @@ pub fn shim2() -> Result<PathBuf, String> {
     folder("shim-2").map(|folder| folder.join("containerd-shim-runc-v2"))
 }
 
+/// nerdctl.
+///
+/// # Errors
+/// The reason for a skip.
+pub fn nerdctl() -> Result<PathBuf, String> {
+    folder("nerdctl").map(|folder| folder.join("nerdctl"))
+}
+
 /// The program out of `tests/conformance`: containerd's Go client and suites.
 ///
 /// # Errors

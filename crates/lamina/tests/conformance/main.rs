@@ -7,6 +7,7 @@
 
 mod client;
 mod ctr;
+mod nerdctl;
 mod rpc;
 mod served;
 mod subject;

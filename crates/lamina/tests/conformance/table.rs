@@ -13,6 +13,7 @@ pub(crate) enum Section {
     Rpcs,
     Client,
     Commands,
+    Nerdctl,
 }
 
 impl Section {
@@ -21,6 +22,7 @@ impl Section {
             Section::Rpcs => "## RPCs",
             Section::Client => "## The Go client",
             Section::Commands => "## Commands of ctr",
+            Section::Nerdctl => "## Commands of nerdctl",
         }
     }
 }
