@@ -119,9 +119,9 @@ impl Client {
         Arc::new(crate::transfer::Transfers(self.link.scoped(scope)))
     }
 
-    /// The tasks of the namespace of `scope`: containers that run. Its lease is of no meaning here.
+    /// The tasks of the namespace of `scope`: containers that run. Its lease holds the blobs of checkpoints.
     pub fn tasks(&self, scope: &Scope) -> Arc<dyn TaskService> {
-        Arc::new(crate::tasks::Tasks(self.link.scoped(&Scope::new(scope.namespace.clone()))))
+        Arc::new(crate::tasks::Tasks(self.link.scoped(scope)))
     }
 
     /// The connection.

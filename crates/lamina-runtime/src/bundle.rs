@@ -5,6 +5,7 @@ use std::fs::{self, DirBuilder, Permissions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use lamina_core::{Error, Namespace, Result};
 use lamina_sys::{mount, mountinfo};
@@ -29,6 +30,22 @@ pub(crate) struct Bundle {
 /// The directory of all bundles, by namespace.
 pub(crate) fn folder(state: &Path) -> PathBuf {
     state.join(FOLDER)
+}
+
+/// A directory for what is on its way.
+#[derive(Debug)]
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn remove(self) -> Result<()> {
+        remove_tree(&self.0).map_err(|error| {
+            Error::internal(format!("remove {}", self.0.display())).with_source(error)
+        })
+    }
 }
 
 impl Bundle {
@@ -164,6 +181,21 @@ impl Bundle {
     pub(crate) fn sandbox(&self) -> Option<String> {
         let text = self.read("sandbox").ok()?;
         String::from_utf8(text).ok().filter(|text| !text.is_empty())
+    }
+
+    /// A new directory on disk, which goes with the bundle if not before.
+    pub(crate) fn scratch(&self) -> Result<Scratch> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = self.work.join(format!("checkpoint-{number}"));
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => return Ok(Scratch(path)),
+                // Of a daemon before this one.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(self.error("make room for a checkpoint of", error)),
+            }
+        }
     }
 
     /// Unmounts what lies in it, then removes it. One that is not there is removed already.

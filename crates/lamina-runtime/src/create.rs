@@ -12,6 +12,7 @@ use lamina_core::{Any, Container, Error, Kind, Labels, Mount, Namespace, Result,
 use tokio_util::sync::CancellationToken;
 
 use crate::bundle::Bundle;
+use crate::checkpoint;
 use crate::exits::{self, blocking};
 use crate::reload;
 use crate::runtime::Inner;
@@ -30,9 +31,6 @@ pub(crate) async fn create(
     request: CreateTask,
 ) -> Result<u32> {
     check_identifier(&request.container)?;
-    if request.checkpoint.is_some() {
-        return Err(Error::unimplemented("a task that goes on from a checkpoint"));
-    }
     let containers = inner.host()?.containers(&Scope::new(namespace.clone()));
     let container = containers.get(&request.container).await?;
     let bundle = Bundle::of(&inner.config, &namespace, &container.id);
@@ -111,6 +109,8 @@ impl Draft<'_> {
             self.bundle.write_sandbox(&container.sandbox)?;
         }
         let options = request.options.as_ref().or(container.runtime_options.as_ref());
+        let checkpoint =
+            checkpoint::restore(self.inner, &self.bundle, request.checkpoint, options).await?;
         let endpoint = match &self.server {
             Server::Running(endpoint) => endpoint.clone(),
             Server::Shim(shim) => {
@@ -123,7 +123,8 @@ impl Draft<'_> {
         let client = Client::connect(&endpoint, self.bundle.namespace()).await?;
         let client = self.client.insert(client);
         self.bundle.write_endpoint(&endpoint)?;
-        let ask = task_request(&self.bundle, rootfs, request.stdio, options);
+        let mut ask = task_request(&self.bundle, rootfs, request.stdio, options);
+        ask.checkpoint = checkpoint;
         let limit = self.inner.config.timeouts.start;
         let made: api::CreateTaskResponse = client.call_within(limit, "Create", &ask).await?;
         if made.pid != 0 {

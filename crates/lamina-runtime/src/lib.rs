@@ -10,6 +10,7 @@
 //! Nothing is read from the environment here, and no task outlives [`Runtime::close`].
 
 mod bundle;
+mod checkpoint;
 mod create;
 mod exits;
 mod kill;

@@ -143,9 +143,9 @@ impl Runtime {
         })
     }
 
-    /// The tasks of a namespace. The lease of the scope is of no meaning here.
+    /// The tasks of a namespace. The lease of the scope is for the blobs of checkpoints.
     pub fn tasks(&self, scope: &Scope) -> Arc<dyn TaskService> {
-        Arc::new(Tasks { runtime: self.inner.clone(), scope: Scope::new(scope.namespace.clone()) })
+        Arc::new(Tasks { runtime: self.inner.clone(), scope: scope.clone() })
     }
 
     /// What the shim of `runtime`, a name or an absolute path, says of itself when it is asked with the

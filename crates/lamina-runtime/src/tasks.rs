@@ -17,6 +17,7 @@ use lamina_core::task::{
 use lamina_core::{Any, Descriptor, Error, Kind, Result, Scope, TaskService};
 
 use crate::bundle::Bundle;
+use crate::checkpoint;
 use crate::create::{self, shut_down};
 use crate::exits;
 use crate::reload;
@@ -297,9 +298,15 @@ impl TaskService for Tasks {
         Ok(answer.processes.into_iter().map(read).collect())
     }
 
-    async fn checkpoint(&self, container: &str, _: CheckpointOptions) -> Result<Vec<Descriptor>> {
-        self.find(container).await?;
-        Err(Error::unimplemented(format!("a checkpoint of task {container:?}")))
+    async fn checkpoint(
+        &self,
+        container: &str,
+        options: CheckpointOptions,
+    ) -> Result<Vec<Descriptor>> {
+        let task = self.find(container).await?;
+        let work = checkpoint::checkpoint(self.runtime.clone(), self.scope.clone(), task, options);
+        let made = self.runtime.run(work).await;
+        made.map_err(|error| about(error, container).context("checkpoint"))
     }
 
     async fn update(

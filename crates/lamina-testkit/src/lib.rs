@@ -18,6 +18,7 @@ pub mod layers;
 pub mod peers;
 pub mod proxy;
 pub mod registry;
+pub mod shim;
 pub mod suite;
 pub mod tar;
 pub mod tree;

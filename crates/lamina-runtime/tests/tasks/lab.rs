@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use jiff::Timestamp;
 use lamina_core::{Any, Container, Namespace, Scope, TaskService};
 use lamina_runtime::{Config, Runtime, Timeouts};
 use lamina_sys::{mount, mountinfo};
+use lamina_testkit::shim;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -85,10 +85,7 @@ impl Lab {
 
     /// A program that pretends to be a shim.
     pub(crate) fn script(&self, text: &str) -> String {
-        let path = self.dir.path().join("containerd-shim-fake-v1");
-        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        path.to_str().unwrap().to_owned()
+        shim::script(self.dir.path(), text).to_str().unwrap().to_owned()
     }
 
     pub(crate) fn bundles(&self) -> PathBuf {

@@ -141,3 +141,28 @@ async fn privileged_what_cannot_be_run_is_told_and_undone() {
         soon(lab.runtime.close()).await;
     }
 }
+
+/// Of criu, which Debian has not, runc says that it is missing, and the task runs on.
+#[tokio::test(flavor = "multi_thread")]
+async fn privileged_a_checkpoint_without_criu_says_so() {
+    let name = "privileged_a_checkpoint_without_criu_says_so";
+    let program = or_skip!(name, busybox::missing());
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let there = std::env::split_paths(&path).any(|folder| folder.join("criu").exists());
+    or_skip!(name, if there { Err("there is a criu here".to_owned()) } else { Ok(()) });
+    for runtime in busybox::runtimes() {
+        let lab = Lab::new(Timeouts::default());
+        let task = busybox::container(&lab, &program, &runtime, "c", "exec sleep 1000");
+        soon(lab.tasks.create(task)).await.unwrap();
+        let init = ProcessId::init("c");
+        soon(lab.tasks.start(&init)).await.unwrap();
+        let error = soon(lab.tasks.checkpoint("c", Default::default())).await.unwrap_err();
+        assert!(error.chain().contains("criu"), "{}", error.chain());
+        assert_eq!(std::fs::read_dir(lab.bundle("c").join("work")).unwrap().count(), 0);
+        soon(lab.tasks.kill(&init, 9, true)).await.unwrap();
+        soon(lab.tasks.wait(&init)).await.unwrap();
+        soon(lab.tasks.delete("c")).await.unwrap();
+        lab.assert_clean();
+        soon(lab.runtime.close()).await;
+    }
+}

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)] // Outside of `#[test]` too, this is all tests.
 
+mod checkpoint;
 mod daemon;
 mod fifty;
 mod lifecycle;
