@@ -95,6 +95,90 @@ fn privileged_owners_modes_xattrs_and_capabilities() {
     assert!(tree.at("trusted").xattrs.is_empty());
 }
 
+/// Gives a user rights on all that is made in the directory: version 2, then tag, rights and id.
+fn default_acl() -> Vec<u8> {
+    let entries =
+        [(1, 7, u32::MAX), (2, 7, 1000), (4, 5, u32::MAX), (16, 7, u32::MAX), (32, 5, u32::MAX)];
+    let mut acl = 2_u32.to_le_bytes().to_vec();
+    for (tag, rights, id) in entries {
+        acl.extend(u16::to_le_bytes(tag));
+        acl.extend(u16::to_le_bytes(rights));
+        acl.extend(u32::to_le_bytes(id));
+    }
+    acl
+}
+
+/// What a directory says of new entries in it counts nothing: they get what their entry says.
+#[test]
+fn privileged_setgid_directories_and_default_acls_have_no_say() {
+    need_root!("privileged_setgid_directories_and_default_acls_have_no_say");
+    const ACL: &str = "system.posix_acl_default";
+    let acl = default_acl();
+    type Before = fn(&[u8]) -> Vec<Entry>;
+    let dirs: [Before; 7] = [
+        |_| vec![Entry::dir("in")],
+        |_| vec![Entry::dir("in").mode(0o2755)],
+        |_| vec![Entry::dir("in").mode(0o2775).owner(5, 7)],
+        |_| vec![Entry::dir("in").owner(0, 7)],
+        |acl| vec![Entry::dir("in").xattr(ACL, acl)],
+        // What was said first may have been something else.
+        |_| vec![Entry::dir("in"), Entry::dir("in").mode(0o2755)],
+        |acl| vec![Entry::dir("in").xattr(ACL, acl), Entry::dir("in")],
+    ];
+    type Top = fn(&Path, &[u8]);
+    let tops: [Top; 3] = [
+        |_, _| {},
+        |top, _| std::fs::set_permissions(top, std::fs::Permissions::from_mode(0o2755)).unwrap(),
+        |top, acl| {
+            let top = lamina_sys::fs::open_dir(top).unwrap();
+            lamina_sys::fs::xattr::set(&top, ACL, acl).unwrap();
+        },
+    ];
+    for (at, dir) in dirs.iter().enumerate() {
+        for (top_at, top) in tops.iter().enumerate() {
+            let world = World::new();
+            top(&world.root(), &acl);
+            let before = dir(&acl);
+            let (mode, owner) = match at {
+                1 | 5 => (0o2755, (0, 0)),
+                2 => (0o2775, (5, 7)),
+                3 => (0o755, (0, 7)),
+                _ => (0o755, (0, 0)),
+            };
+            let mut entries = before;
+            entries.extend([
+                Entry::dir("in/dir").mode(0o755),
+                Entry::file("in/dir/file", b"x").mode(0o644),
+                Entry::file("in/dir/implied/file", b"").mode(0o600),
+                Entry::file("in/program", b"x").mode(0o755),
+                Entry::file("in/owned", b"").mode(0o640).owner(1, 2),
+                Entry::dir("in/closed").mode(0),
+                Entry::file("in/closed/setuid", b"").mode(0o4711),
+                Entry::symlink("in/link", "program"),
+                Entry::file("program", b"").mode(0o555),
+            ]);
+            let tree = world.laid(entries);
+            let expected = [
+                ("in", mode, owner),
+                ("in/dir", 0o755, (0, 0)),
+                ("in/dir/file", 0o644, (0, 0)),
+                ("in/dir/implied", 0o755, (0, 0)),
+                ("in/dir/implied/file", 0o600, (0, 0)),
+                ("in/program", 0o755, (0, 0)),
+                ("in/owned", 0o640, (1, 2)),
+                ("in/closed", 0, (0, 0)),
+                ("in/closed/setuid", 0o4711, (0, 0)),
+                ("in/link", 0o777, (0, 0)),
+                ("program", 0o555, (0, 0)),
+            ];
+            for (path, mode, owner) in expected {
+                let found = tree.at(path);
+                assert_eq!((found.mode, found.owner), (mode, owner), "{path}, {at} in {top_at}");
+            }
+        }
+    }
+}
+
 #[test]
 fn privileged_devices() {
     need_root!("privileged_devices");

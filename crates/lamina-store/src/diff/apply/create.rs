@@ -18,6 +18,7 @@ use super::header::{Kind, Record};
 use super::meta;
 use super::name::EntryPath;
 use super::options::{ApplyOptions, Devices};
+use super::plain::Born;
 use super::reader::TarReader;
 use super::tree::{Dir, Tree};
 
@@ -35,14 +36,17 @@ pub(super) fn create<R: BufRead>(
     match &record.kind {
         Kind::Dir => make_dir(tree, path, &dir, record, options)?,
         Kind::File | Kind::Sparse { .. } => {
-            let fd = replacing(tree, &dir, name, || fs::create_file(&dir.fd, name, 0o600))?;
+            let born = tree.born(&dir, record);
+            let mode = if born.mode { record.mode } else { 0o600 };
+            let fd = replacing(tree, &dir, name, || fs::create_file(&dir.fd, name, mode))?;
             let fd = writer.fill(fd, record, reader)?;
-            meta::set(&fd, record, options.owners)?;
+            meta::set(&fd, record, options.owners, born)?;
         }
         Kind::Symlink(text) => {
             let text = OsStr::from_bytes(text);
+            let born = tree.born(&dir, record);
             replacing(tree, &dir, name, || fs::make_symlink(text, &dir.fd, name))?;
-            meta::set(handle(&dir, name)?, record, options.owners)?;
+            meta::set(handle(&dir, name)?, record, options.owners, born)?;
         }
         Kind::HardLink(text) => link(tree, path, &dir, text)?,
         Kind::Node(kind, major, minor) => {
@@ -52,7 +56,7 @@ pub(super) fn create<R: BufRead>(
             }
             let device = (*major, *minor);
             replacing(tree, &dir, name, || fs::make_node(&dir.fd, name, *kind, 0o600, device))?;
-            meta::set(handle(&dir, name)?, record, options.owners)?;
+            meta::set(handle(&dir, name)?, record, options.owners, Born::default())?;
         }
     }
     tree.mark(&dir, name);
@@ -68,8 +72,12 @@ fn make_dir(
     options: &ApplyOptions<'_>,
 ) -> Result<()> {
     let name = path.base();
-    let make = || fs::make_dir(&dir.fd, name, 0o700);
-    let mut replaced = None;
+    let mut born = tree.born(dir, record);
+    // It is opened next, by who may not be root.
+    born.mode &= record.mode & 0o700 == 0o700;
+    let mode = if born.mode { record.mode } else { 0o700 };
+    let make = || fs::make_dir(&dir.fd, name, mode);
+    let (mut replaced, mut fresh) = (None, true);
     match make() {
         Ok(()) => {}
         Err(cause) if cause.is_exists() => {
@@ -78,12 +86,15 @@ fn make_dir(
             if !found.is_dir() {
                 replaced = tree.clear(dir, name)?;
                 make().map_err(made)?;
+            } else {
+                (born, fresh) = (Born::default(), false);
             }
         }
         Err(cause) => return Err(made(cause)),
     }
     let entered = tree.enter(path.as_bytes(), dir, name)?;
-    meta::set(&entered.fd, record, options.owners)?;
+    meta::set(&entered.fd, record, options.owners, born)?;
+    tree.note_dir(&entered, dir, record, fresh);
     if tree.overlay() && replaced.is_some() {
         // What it replaces, a whiteout or any other entry of this layer, hid what lies below.
         tree.set_opaque(path.as_bytes(), &entered)?;

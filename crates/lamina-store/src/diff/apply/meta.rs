@@ -13,15 +13,17 @@ use lamina_sys::{Outcome, SysError};
 use super::error;
 use super::header::{Kind, Record};
 use super::options::Owners;
+use super::plain::Born;
 
-/// Sets all of it; the times only where they may be set at once (a directory's come last).
-pub(super) fn set(fd: impl AsFd, record: &Record, owners: Owners) -> Result<()> {
-    if owners == Owners::Layer {
+/// Sets what it was not `born` with; the times only where they may be set at once (a directory's come
+/// last).
+pub(super) fn set(fd: impl AsFd, record: &Record, owners: Owners, born: Born) -> Result<()> {
+    if owners == Owners::Layer && !born.owner {
         fs::set_owner(&fd, record.uid, record.gid)
             .map_err(|cause| error::sys("set its owner", cause))?;
     }
     set_xattrs(&fd, record)?;
-    if !matches!(record.kind, Kind::Symlink(_)) {
+    if !matches!(record.kind, Kind::Symlink(_)) && !born.mode {
         fs::set_mode(&fd, record.mode).map_err(|cause| error::sys("set its mode", cause))?;
     }
     if !matches!(record.kind, Kind::Dir) {

@@ -33,6 +33,7 @@ mod numbers;
 mod opaque;
 mod options;
 mod pipe;
+mod plain;
 mod reader;
 mod space;
 mod stray;

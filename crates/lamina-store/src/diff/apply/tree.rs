@@ -19,9 +19,11 @@ use lamina_sys::fs::{self, FileKind, OFlags, Stat, Time, Times};
 use lamina_sys::{Errno, Outcome, SysError, tree};
 
 use super::error;
+use super::header::Record;
 use super::inherit::{copy_xattrs, model};
 use super::name::split;
 use super::options::{Owners, Target};
+use super::plain::{Born, Plain};
 use crate::snapshot::driver::Whiteouts;
 
 /// Device and inode.
@@ -50,6 +52,7 @@ pub(super) struct Tree<'a> {
     /// Directories with whiteouts, by their paths without links.
     whiteouts: HashMap<Identity, PathBuf>,
     pub(super) laid_below: HashSet<Identity>,
+    plain: Plain,
     hash: (RandomState, RandomState),
 }
 
@@ -78,9 +81,15 @@ impl<'a> Tree<'a> {
             laid: HashSet::new(),
             whiteouts: HashMap::new(),
             laid_below: HashSet::new(),
+            plain: Plain::new(),
             hash: (RandomState::new(), RandomState::new()),
         };
         tree.keep_times(b"", &stat);
+        let bare = match fs::xattr::get(&tree.top.fd, DEFAULT_ACL) {
+            Ok(acl) => acl.is_none(),
+            Err(cause) => cause.outcome() == Outcome::NotSupported,
+        };
+        tree.plain.set(tree.top.id, bare, stat.mode, stat.gid);
         Ok(tree)
     }
 
@@ -164,7 +173,25 @@ impl<'a> Tree<'a> {
         let fd = fs::open_dir_at(&dir.fd, name)
             .map_err(|cause| error::sys("open the directory", cause))?;
         let stat = stat(&fd)?;
+        if dir.id == self.top.id || self.laid_below.contains(&dir.id) {
+            // What it lies in was marked already.
+            self.laid_below.insert(stat.identity());
+        }
         self.remember(path, fd, &stat)
+    }
+
+    /// How an entry of that record comes out when it is made in `dir` with its final mode.
+    pub(super) fn born(&self, dir: &Dir, record: &Record) -> Born {
+        self.plain.born(dir.id, record, self.owners)
+    }
+
+    /// Notes what an entry of the layer made of the directory `made`, which lies in `dir`.
+    pub(super) fn note_dir(&mut self, made: &Dir, dir: &Dir, record: &Record, fresh: bool) {
+        // One that was there goes on as it was at best.
+        let before = if fresh { dir.id } else { made.id };
+        let bare = record.xattrs.is_empty() && self.plain.has(before);
+        let gid = if self.owners == Owners::Layer { record.gid } else { self.plain.gid() };
+        self.plain.set(made.id, bare, record.mode, gid);
     }
 
     /// Has a directory's times set at the end.
@@ -289,9 +316,13 @@ impl<'a> Tree<'a> {
         let made = self.enter(path, dir, name)?;
         let model = self.model(path)?;
         let mode = model.as_ref().map_or(0o755, |(_, stat)| stat.mode);
+        // Without a model root's, also where a setgid directory above would give its group.
+        let (uid, gid) = model.as_ref().map_or((0, 0), |(_, stat)| (stat.uid, stat.gid));
+        // A model may have attributes that what is made in it gets as well.
+        let bare = model.is_none() && self.plain.has(dir.id);
+        let group = if self.owners == Owners::Layer { gid } else { self.plain.gid() };
+        self.plain.set(made.id, bare, mode, group);
         if self.owners == Owners::Layer {
-            // Without a model root's, also where a setgid directory above would give its group.
-            let (uid, gid) = model.as_ref().map_or((0, 0), |(_, stat)| (stat.uid, stat.gid));
             fs::set_owner(&made.fd, uid, gid)
                 .map_err(|cause| error::sys("set the owner of a directory above it", cause))?;
         }
@@ -330,7 +361,7 @@ impl<'a> Tree<'a> {
 
     fn remember(&mut self, path: &[u8], fd: OwnedFd, stat: &Stat) -> Result<Rc<Dir>> {
         let dir = Rc::new(Dir { fd, id: stat.identity() });
-        if !self.overlay() {
+        if !self.overlay() && !self.laid_below.contains(&dir.id) {
             self.mark_way(&dir)?;
         }
         if self.open.len() >= OPEN_MOST {
@@ -381,6 +412,8 @@ pub(super) fn is_other(cause: &SysError) -> bool {
     matches!(cause.outcome(), Outcome::NotFound | Outcome::NotADirectory | Outcome::SymlinkLoop)
 }
 
+/// Decides the modes of what is made in a directory.
+const DEFAULT_ACL: &str = "system.posix_acl_default";
 /// The attribute by which overlayfs knows a directory that hides what lies below.
 pub(super) const OPAQUE: &str = "trusted.overlay.opaque";
 /// What was being done when the way to an entry could not be gone.
