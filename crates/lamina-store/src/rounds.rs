@@ -3,7 +3,7 @@
 //! Who arrives while a round runs joins the next one, because the running one may have begun before
 //! what the caller did. One caller of a round leads it, on its own thread; the others wait.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use lamina_core::{Error, Kind, Result};
 
@@ -11,7 +11,6 @@ use lamina_core::{Error, Kind, Result};
 #[derive(Debug)]
 pub(crate) struct Rounds<B, R> {
     state: Mutex<State<B, R>>,
-    changed: Condvar,
 }
 
 #[derive(Debug)]
@@ -20,6 +19,9 @@ struct State<B, R> {
     batch: B,
     members: usize,
     round: u64,
+    /// Its members wait here, and nobody else: a round that ends wakes its own members, and of the next
+    /// one only who is to lead it.
+    bell: Arc<Condvar>,
     running: bool,
     /// Answers that some members of a round have not fetched yet.
     answers: Vec<Answer<R>>,
@@ -47,6 +49,7 @@ impl<B: Default, R: Clone> Rounds<B, R> {
         add(&mut state.batch);
         state.members += 1;
         let mine = state.round;
+        let bell = Arc::clone(&state.bell);
         let mut run = Some(run);
         loop {
             if let Some(answer) = take(&mut state.answers, mine) {
@@ -54,7 +57,7 @@ impl<B: Default, R: Clone> Rounds<B, R> {
             }
             match run.take_if(|_| !state.running) {
                 Some(run) => state = self.lead(state, run),
-                None => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => state = bell.wait(state).unwrap_or_else(PoisonError::into_inner),
             }
         }
     }
@@ -68,6 +71,7 @@ impl<B: Default, R: Clone> Rounds<B, R> {
         let batch = std::mem::take(&mut state.batch);
         let left = std::mem::take(&mut state.members);
         let round = state.round;
+        let bell = std::mem::take(&mut state.bell);
         state.round += 1;
         state.running = true;
         drop(state);
@@ -78,7 +82,8 @@ impl<B: Default, R: Clone> Rounds<B, R> {
         let mut state = self.lock();
         state.answers.push(Answer { round, left, result });
         state.running = false;
-        self.changed.notify_all();
+        bell.notify_all();
+        state.bell.notify_one();
         state
     }
 
@@ -94,10 +99,10 @@ impl<B: Default, R> Default for Rounds<B, R> {
                 batch: B::default(),
                 members: 0,
                 round: 0,
+                bell: Arc::default(),
                 running: false,
                 answers: Vec::new(),
             }),
-            changed: Condvar::new(),
         }
     }
 }
