@@ -9,6 +9,7 @@
 //! it at commit (rebase). Removal is a rename to the trash; with `sync_remove` it waits for the
 //! deletion. `work` stays after the commit, as containerd leaves it.
 
+mod bare;
 pub(super) mod idmap;
 pub(super) mod options;
 pub(super) mod probe;
@@ -22,6 +23,7 @@ use lamina_core::{Error, Labels, Mount, Result, labels};
 use lamina_sys::{fs, tree};
 use serde::{Deserialize, Serialize};
 
+use self::bare::Bare;
 use self::options::MountOptions;
 pub use self::probe::Facts;
 use super::super::driver::{
@@ -53,6 +55,7 @@ pub struct Config {
 pub struct Overlay {
     dirs: Dirs,
     medium: Medium,
+    bare: Bare,
     options: MountOptions,
     facts: Facts,
     upperdir_label: bool,
@@ -83,6 +86,7 @@ impl Overlay {
     fn new(dirs: Dirs, config: &Config, facts: Facts) -> Result<Overlay> {
         Ok(Overlay {
             medium: dirs.medium()?,
+            bare: Bare::default(),
             dirs,
             options: MountOptions::new(&config.mount_options, &facts),
             facts,
@@ -117,6 +121,14 @@ impl Overlay {
         let used = tree::usage(self.open_layer(id)?, &mut || cancelled())
             .map_err(|error| failed(error, format!("measure snapshot {id}")))?;
         Ok(usage(used))
+    }
+
+    /// Makes a layer without entries durable: its directory is all there is of it, and that it is there
+    /// was flushed when it was made.
+    fn sync_bare(&self, id: SnapshotId) -> Result<()> {
+        fs::sync_file(self.open_layer(id)?)
+            .map_err(|error| failed(error, format!("write snapshot {id} to disk")))?;
+        self.medium.check(id)
     }
 
     fn bind(&self, mut options: Vec<String>, source: SnapshotId, access: &str) -> Vec<Mount> {
@@ -159,7 +171,11 @@ impl Driver for Overlay {
 
     fn flush(&self, created: &[SnapshotId], sealed: &[SnapshotId]) -> Result<()> {
         if !sealed.is_empty() {
-            return self.medium.sync(sealed);
+            return match self.bare.take(sealed) {
+                // What else is being written to the file system is nobody's who waits here.
+                true => sealed.iter().try_for_each(|id| self.sync_bare(*id)),
+                false => self.medium.sync(sealed),
+            };
         }
         if !created.is_empty() {
             self.dirs.sync_entries()?;
@@ -206,10 +222,13 @@ impl Driver for Overlay {
 
     fn seal(&self, snapshot: &Snapshot) -> Result<Usage> {
         self.medium.check(snapshot.id)?;
-        self.measure(snapshot.id, &|| false)
+        let usage = self.measure(snapshot.id, &|| false)?;
+        self.bare.note(snapshot.id, usage.inodes == 1);
+        Ok(usage)
     }
 
     fn remove(&self, id: SnapshotId) -> Result<Removed> {
+        self.bare.note(id, false);
         match self.dirs.remove(id)? {
             Removed::Gone if self.sync_remove => self.dirs.delete_thrown_away(id),
             removed => Ok(removed),
