@@ -230,6 +230,11 @@ impl Store {
         Ok(self.0.engines.get(name)?.scoped(scope.clone()))
     }
 
+    /// [`snapshots`](Self::snapshots) without waiting: only if it is open.
+    pub fn open_snapshots(&self, scope: &Scope, name: &str) -> Option<Handle> {
+        Some(self.0.engines.open_already(name)?.scoped(scope.clone()))
+    }
+
     /// The engine of a snapshotter.
     ///
     /// # Errors

@@ -45,6 +45,9 @@ impl Snapshots {
         let scope = scope(&request)?;
         let mut asked = request.into_inner();
         let (store, name) = (parts.store.clone(), std::mem::take(name(&mut asked)));
+        if let Some(open) = store.open_snapshots(&scope, &name) {
+            return Ok((Arc::new(open), asked));
+        }
         // The first use opens it, which reads its directories.
         let opening = tokio::task::spawn_blocking(move || store.snapshotter(&scope, &name));
         let opened = opening

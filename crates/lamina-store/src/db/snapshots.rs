@@ -92,6 +92,20 @@ impl Read<'_> {
         )
     }
 
+    /// Up to `most` ids above `after`, of live rows and dead ones.
+    pub(crate) fn snapshot_ids(
+        &self,
+        snapshotter: &str,
+        after: SnapshotId,
+        most: usize,
+    ) -> Result<Vec<SnapshotId>> {
+        self.all(
+            "SELECT id FROM snapshots WHERE snapshotter = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
+            params![snapshotter, number(after), most as i64],
+            |r| Ok(SnapshotId(r.count(0)?)),
+        )
+    }
+
     /// Up to `most` dead rows above `after`, by id, that no other row lies on: their files may go.
     pub(crate) fn removable(
         &self,

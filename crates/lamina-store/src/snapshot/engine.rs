@@ -137,6 +137,12 @@ impl Engine {
         self.remote.is_none() && self.driver.capabilities().rebase
     }
 
+    /// Whether a look at one row, and what the driver makes of it, is done sooner than a blocking thread
+    /// is woken. A proxy may take its time.
+    pub(super) fn answers_at_once(&self) -> bool {
+        self.remote.is_none()
+    }
+
     /// How often its back end was made to flush, each time for all who waited.
     pub fn flushes(&self) -> u64 {
         self.barrier.flushes()
@@ -203,22 +209,23 @@ impl Drop for Engine {
     }
 }
 
-/// Rows per page while a whole table is read.
-const ROWS: usize = 1000;
+/// Ids per read while all of them are read.
+const IDS: usize = 10_000;
 
 /// Drops what no row names and settles what a crash left unsettled.
 fn recover(name: &str, driver: &dyn Driver, db: &Db) -> Result<()> {
-    let mut live = BTreeSet::new();
-    for is_live in [true, false] {
-        let mut after = SnapshotId(0);
-        loop {
-            let page = db.read(|r| r.snapshot_page(name, after, is_live, ROWS))?;
-            let Some(last) = page.last() else { break };
-            after = last.id;
-            // Dead rows own their files still; the reaper removes them in an order that suits the driver.
-            live.extend(page.iter().map(|row| row.id));
+    // Dead rows own their files still; the reaper removes them in an order that suits the driver.
+    let mut live = Vec::new();
+    loop {
+        let after = live.last().copied().unwrap_or(SnapshotId(0));
+        let page = db.read(|r| r.snapshot_ids(name, after, IDS))?;
+        if page.is_empty() {
+            break;
         }
+        live.extend(page);
     }
+    // In order, which makes the set in one go.
+    let live: BTreeSet<SnapshotId> = live.into_iter().collect();
     let allocated = db.read(|r| r.next_snapshot_id(name))?;
     driver.recover(&live, allocated)?;
     for id in db.read(|r| r.unsettled(name))? {

@@ -180,6 +180,9 @@ impl Handle {
 #[async_trait]
 impl Snapshotter for Handle {
     async fn stat(&self, key: &str) -> Result<Info> {
+        if self.engine.answers_at_once() {
+            return self.stat_now(key);
+        }
         let (this, key) = (self.clone(), key.to_owned());
         blocking::run(move || this.stat_now(&key)).await
     }
@@ -197,6 +200,9 @@ impl Snapshotter for Handle {
     }
 
     async fn mounts(&self, key: &str) -> Result<Vec<Mount>> {
+        if self.engine.answers_at_once() {
+            return self.mounts_now(key);
+        }
         let (this, key) = (self.clone(), key.to_owned());
         blocking::run(move || this.mounts_now(&key)).await
     }

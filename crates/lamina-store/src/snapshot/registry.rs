@@ -93,6 +93,14 @@ impl Engines {
         }
     }
 
+    /// The snapshotter `name` if it is open: opening takes its time.
+    pub(crate) fn open_already(&self, name: &str) -> Option<Arc<Engine>> {
+        match self.opened.try_lock().ok()?.get(name)? {
+            State::Ready(engine) => Some(Arc::clone(engine)),
+            State::Skipped(_) | State::Failed(..) => None,
+        }
+    }
+
     /// What is under way upon the snapshots of `name`.
     pub(crate) fn pins(&self, name: &str) -> Pins {
         self.pins.get(name).cloned().unwrap_or_default()
