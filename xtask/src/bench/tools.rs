@@ -24,15 +24,15 @@ pub(crate) struct Tools {
 impl Tools {
     pub(crate) fn make(repo: &Repo, options: &Options) -> Result<Tools> {
         ui::heading("build");
-        let build = |args: &[&str]| {
-            let mut command = repo.cargo();
-            process::run(command.args(["build", "--release"]).args(args))
-        };
+        // In one go: asked for one by one, what they share would be compiled for each.
+        let mut build = repo.cargo();
+        build.args(["build", "--release", "--package", "lamina-testkit"]);
+        build.args(["--package", "lamina-client", "--package", "lamina"]);
+        build.args(["--example", "bench_data", "--example", "bench_load"]);
         if options.lamina.is_none() {
-            build(&["--package", "lamina"])?;
+            build.args(["--bin", "lamina"]);
         }
-        build(&["--package", "lamina-testkit", "--example", "bench_data"])?;
-        build(&["--package", "lamina-client", "--example", "bench_load"])?;
+        process::run(&mut build)?;
         let target = std::env::var_os("CARGO_TARGET_DIR")
             .map_or_else(|| repo.root().join("target"), PathBuf::from)
             .join("release");
