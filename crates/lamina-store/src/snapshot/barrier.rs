@@ -3,8 +3,8 @@
 //! A flush only covers what was handed in before it began; who comes later shares the next one, so
 //! that a thousand commits need a few flushes.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use lamina_core::{Error, Result};
 
@@ -26,6 +26,8 @@ pub(crate) struct Barrier {
     driver: Arc<dyn Driver>,
     rounds: Rounds<Batch, ()>,
     flushes: AtomicU64,
+    /// Held while what is half done is written back.
+    early: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -36,7 +38,20 @@ struct Batch {
 
 impl Barrier {
     pub(crate) fn new(driver: Arc<dyn Driver>) -> Self {
-        Barrier { driver, rounds: Rounds::default(), flushes: AtomicU64::new(0) }
+        Barrier {
+            driver,
+            rounds: Rounds::default(),
+            flushes: AtomicU64::new(0),
+            early: Mutex::new(()),
+        }
+    }
+
+    /// Has what was written so far go to disk, beside whoever writes more. Does nothing while another
+    /// such call runs.
+    pub(crate) fn write_back(&self) {
+        if let Ok(_only) = self.early.try_lock() {
+            self.driver.write_back();
+        }
     }
 
     /// How often the driver was made to flush.

@@ -161,6 +161,10 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// those whose data must be on disk; for `created` only their directory entry must be.
     fn flush(&self, created: &[SnapshotId], sealed: &[SnapshotId]) -> Result<()>;
 
+    /// Has what was written so far go to disk while more is being written, so that the next
+    /// [`flush`](Self::flush) finds little left. Tells nothing, and takes no error away from a flush.
+    fn write_back(&self) {}
+
     /// Where a layer is laid. `place` says what will be below it at commit, which the snapshot's
     /// parents do not tell while a rebase is still to come.
     fn target(&self, snapshot: &Snapshot, place: Place) -> Result<Target>;

@@ -143,6 +143,11 @@ impl Engine {
         self.remote.is_none()
     }
 
+    /// Has what was written so far go to disk, so that the next commit waits for little.
+    pub(crate) fn write_back(&self) {
+        self.barrier.write_back();
+    }
+
     /// How often its back end was made to flush, each time for all who waited.
     pub fn flushes(&self) -> u64 {
         self.barrier.flushes()

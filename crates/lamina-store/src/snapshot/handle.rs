@@ -42,6 +42,11 @@ impl Handle {
         self
     }
 
+    /// Whether its commits wait for the disk.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.durability == Durability::Full
+    }
+
     /// The engine behind it.
     pub fn engine(&self) -> &Arc<Engine> {
         &self.engine

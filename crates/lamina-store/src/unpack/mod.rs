@@ -7,6 +7,7 @@
 //! A staged layer is an active under a key of its own, like a client's `extract-…`; dropping it
 //! removes it. The engine learns the verified diff ID at commit and computes the chain ID itself.
 
+mod early;
 mod feed;
 mod sink;
 mod stage;

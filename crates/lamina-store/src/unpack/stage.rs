@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use lamina_core::layer::{Layer, StagedLayer};
@@ -9,7 +10,7 @@ use lamina_core::snapshot::CommitOptions;
 use lamina_core::{Error, Kind, Result};
 use lamina_sys::{SysError, fs, tree};
 
-use super::Layers;
+use super::{Layers, early};
 use crate::blocking;
 use crate::content::Reader;
 use crate::diff::apply::{Applied, ApplyOptions, Limits, Space, Target, apply_layer, inherit};
@@ -64,6 +65,23 @@ impl Staging {
     /// DataLoss for another diff ID, ResourceExhausted for more of anything than a layer may have or
     /// less free space than is to stay, else as [`apply_layer`].
     pub(super) fn apply(
+        self,
+        compressed: impl Read + Send,
+        cancelled: &(dyn Fn() -> bool + Sync),
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Staged> {
+        if !self.snapshots.is_durable() {
+            return self.lay(compressed, cancelled, progress);
+        }
+        let engine = Arc::clone(self.snapshots.engine());
+        early::beside(
+            || engine.write_back(),
+            progress,
+            |progress| self.lay(compressed, cancelled, progress),
+        )
+    }
+
+    fn lay(
         self,
         compressed: impl Read + Send,
         cancelled: &(dyn Fn() -> bool + Sync),

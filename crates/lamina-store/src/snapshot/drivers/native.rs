@@ -93,6 +93,10 @@ impl Driver for Native {
         self.medium.sync(sealed)
     }
 
+    fn write_back(&self) {
+        self.medium.write_back();
+    }
+
     fn target(&self, snapshot: &Snapshot, _place: Place) -> Result<Target> {
         let path = self.dirs.path(snapshot.id);
         Ok(Target::Dir { path, whiteouts: Whiteouts::Delete, lowers: Vec::new() })

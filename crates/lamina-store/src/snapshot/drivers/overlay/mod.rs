@@ -183,6 +183,10 @@ impl Driver for Overlay {
         Ok(())
     }
 
+    fn write_back(&self) {
+        self.medium.write_back();
+    }
+
     fn target(&self, snapshot: &Snapshot, place: Place) -> Result<Target> {
         // Only the kernel can make a whiteout in a user namespace, or the marks of `userxattr`.
         if self.facts.in_user_namespace || self.options.has_user_xattr() {
