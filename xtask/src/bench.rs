@@ -62,6 +62,9 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "run", goal: "no slower", run: shim::run },
 ];
 
+/// Bytes that a full run needs at once: the images, and one of them unpacked by both sides.
+const ROOM: u64 = 15 << 30;
+
 /// Runs the scenarios named, or all.
 pub(crate) fn run(repo: &Repo, args: &[String]) -> Result<ExitCode> {
     match args {
@@ -79,6 +82,7 @@ pub(crate) fn run(repo: &Repo, args: &[String]) -> Result<ExitCode> {
     }
     let tools = Tools::make(repo, &options)?;
     let work = Work::new()?;
+    work.check_room(ROOM * options.percent() / 100)?;
     let (ours, peer) = (Side::lamina(&tools), Side::peer(&tools, &options)?);
     let bench = Bench { options, tools, work, ours, peer };
     bench.run_all()

@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 
 use super::Bench;
 use super::daemon::Daemon;
-use super::row::{Better, Row};
-use super::tools::Registry;
+use super::row::{Better, Row, median};
+use super::tools::{Registry, bounded};
 use crate::process;
 
 /// How a pull is measured.
@@ -53,11 +53,15 @@ pub(super) fn zstd(bench: &Bench) -> Result<Vec<Row>> {
 fn pull(bench: &Bench, way: Way) -> Result<Vec<Row>> {
     let (folder, registry) = bench.images(way.image)?;
     let mut row = Row::new("", "s", Better::Less);
+    let dir = bench.work.folder();
+    let files = bench.files(way.image);
+    let mut limits = [Vec::new(), Vec::new()];
     let mut stored = 0;
     for _ in 0..bench.options.pairs.unwrap_or(way.pairs) {
         for side in [&bench.ours, &bench.peer] {
             let durability = if way.durable { "full" } else { "none" };
             let daemon = side.start(&bench.tools, &bench.work, durability)?;
+            bench.settle()?;
             let before = daemon.cpu();
             let began = Instant::now();
             bench.ctr_pull(&daemon, "bench", &registry.reference(way.image))?;
@@ -72,11 +76,13 @@ fn pull(bench: &Bench, way: Way) -> Result<Vec<Row>> {
                 stored = daemon.stored().unwrap_or(0);
             }
         }
+        // With each pair, as what else the machine does is not always the same.
+        bench.settle()?;
+        limits[0].push(bench.tools.limit("write", dir, stored)?);
+        limits[1].push(bench.tools.limit("files", dir, files)?);
     }
-    let dir = bench.work.folder();
-    let files = bench.files(way.image);
-    row.limits.push(("write+fsync".into(), bench.tools.limit("write", dir, stored)?));
-    row.limits.push((format!("create {files} files"), bench.tools.limit("files", dir, files)?));
+    row.limits.push(("write+fsync".into(), median(&limits[0]).unwrap_or(0.0)));
+    row.limits.push((format!("create {files} files"), median(&limits[1]).unwrap_or(0.0)));
     if let Some((how, count)) = way.inflate {
         let blobs = folder.join("blobs");
         row.limits.push((format!("{how}, one core"), bench.tools.limit(how, &blobs, count)?));
@@ -95,6 +101,7 @@ pub(super) fn ten_at_once(bench: &Bench) -> Result<Vec<Row>> {
         for _ in 0..bench.options.pairs.unwrap_or(1) {
             for side in [&bench.ours, &bench.peer] {
                 let daemon = side.start(&bench.tools, &bench.work, "full")?;
+                bench.settle()?;
                 let said =
                     bench.tools.load(&["pull", &daemon.socket(), "bench", &image, connections]);
                 match said {
@@ -152,6 +159,12 @@ impl Bench {
         Ok((folder, registry))
     }
 
+    /// Writes out what is left of what was done before, such as the removal of a root.
+    fn settle(&self) -> Result<()> {
+        let mut sync = Command::new("sync");
+        process::ask(sync.arg("--file-system").arg(self.work.folder())).map(drop)
+    }
+
     /// How many files and directories an image has, about.
     fn files(&self, image: &str) -> u64 {
         match image {
@@ -163,7 +176,7 @@ impl Bench {
     }
 
     pub(super) fn ctr(&self, daemon: &Daemon, namespace: &str) -> Command {
-        let mut command = Command::new(&self.tools.ctr);
+        let mut command = bounded(&self.tools.ctr);
         command.arg("--address").arg(&daemon.address).args(["--namespace", namespace]);
         command
     }

@@ -57,7 +57,7 @@ impl Tools {
 
     /// Asks our client for load, and answers the figures it prints.
     pub(crate) fn load(&self, args: &[&str]) -> Result<HashMap<String, f64>> {
-        figures(Command::new(&self.load).args(args))
+        figures(bounded(&self.load).args(args))
     }
 
     /// A limit of the hardware, in seconds.
@@ -113,6 +113,13 @@ impl Drop for Registry {
             eprintln!("the registry did not end: {error}");
         }
     }
+}
+
+/// A program that is asked for something that ends: a side that hangs must not hang the bench.
+pub(crate) fn bounded(program: &Path) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["--foreground", "--kill-after=10", "1200"]).arg(program);
+    command
 }
 
 fn figures(command: &mut Command) -> Result<HashMap<String, f64>> {

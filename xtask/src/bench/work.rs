@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The argument that makes a process the one that cleans up.
@@ -42,6 +42,17 @@ impl Work {
 
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Fails if fewer bytes are free, instead of filling the disk.
+    pub(crate) fn check_room(&self, bytes: u64) -> Result<()> {
+        let info = rustix::fs::statvfs(&self.folder).context("look at the space that is free")?;
+        let free = info.f_bavail * info.f_frsize;
+        if free < bytes {
+            let at = self.folder.display();
+            bail!("{at} has {free} bytes free of {bytes} that are needed; see TMPDIR and --quick");
+        }
+        Ok(())
     }
 
     /// A name for a folder in it that is not there yet.
