@@ -324,3 +324,33 @@ async fn privileged_containers_are_started_again_as_their_labels_say() {
     drop((records, tasks, client));
     daemon.stop();
 }
+
+#[tokio::test]
+async fn privileged_a_task_without_memory_is_told_of() {
+    let name = "privileged_a_task_without_memory_is_told_of";
+    let busybox = or_skip!(name, containers::busybox());
+    let lab = Lab::new("oom", "");
+    let daemon = lab.site.start();
+    let client = lab.client().await;
+    let filter = format!("namespace=={},topic==\"/tasks/oom\"", lab.namespace);
+    let mut events = client.events(&Filters::parse_all(&[filter]).unwrap()).await.unwrap();
+    let mut record = lab.record("c", "x=aaaaaaaa; while :; do x=$x$x; done");
+    let mut spec: serde_json::Value = serde_json::from_slice(&record.spec.value).unwrap();
+    spec["linux"]["resources"] = serde_json::json!({"memory": {"limit": 16 << 20}});
+    record.spec.value = spec.to_string().into_bytes();
+    client.containers(&lab.scope()).create(record).await.unwrap();
+    let (tasks, c) = (client.tasks(&lab.scope()), ProcessId::init("c"));
+    let rootfs = lab.root(&busybox);
+    tasks
+        .create(CreateTask { container: "c".to_owned(), rootfs, ..CreateTask::default() })
+        .await
+        .unwrap();
+    tasks.start(&c).await.unwrap();
+    assert_eq!(tasks.wait(&c).await.unwrap().status, 137);
+    let (_, payload) = next(&mut events).await;
+    assert_eq!(unpack::<TaskOom>(payload).container_id, "c");
+    tasks.delete("c").await.unwrap();
+    lab.assert_clean();
+    drop((events, tasks, client));
+    daemon.stop();
+}
