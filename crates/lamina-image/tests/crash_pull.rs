@@ -17,7 +17,7 @@ use std::time::Duration;
 use lamina_core::oci::Limits;
 use lamina_core::platform::Matcher;
 use lamina_core::{
-    Digest, Filters, Host as _, Labels, Namespace, Platform, Reference, Result, Scope,
+    Digest, Filters, Host as _, Labels, Mount, Namespace, Platform, Reference, Result, Scope,
 };
 use lamina_image::pull::{Flights, Platforms, Pull, Pulled, Silent};
 use lamina_image::registry::{Anonymous, Config, Registry};
@@ -140,9 +140,19 @@ fn sound(store: &Store, snapshotter: &str, after: &str) {
 fn tree(dir: &Path, store: &Store, snapshotter: &str, top: &Digest) -> Tree {
     let snapshots = store.snapshots(&scope(), snapshotter).unwrap();
     let mounts = snapshots.view_now("look", top.as_str(), Labels::new()).unwrap();
+    let show = |mounts: &[Mount]| {
+        TempMounts::new(dir.join("look")).with(mounts, |root| Ok(Tree::read(root))).unwrap()
+    };
     let tree = match snapshotter {
         "native" => Tree::read(&mounts[0].source),
-        _ => TempMounts::new(dir.join("look")).with(&mounts, |root| Ok(Tree::read(root))).unwrap(),
+        "erofs" => {
+            let (runtime, manager) = (in_order(), store.mounts(&scope()));
+            let active = runtime.block_on(manager.activate("look", &mounts, Default::default()));
+            let tree = show(&active.unwrap().system);
+            runtime.block_on(manager.deactivate("look")).unwrap();
+            tree
+        }
+        _ => show(&mounts),
     };
     snapshots.remove_now("look").unwrap();
     assert_eq!(tree.paths(), ["etc", "etc/one", "etc/two", "three"]);
@@ -216,6 +226,17 @@ fn a_pull_into_native_is_cut_anywhere() {
 fn a_pull_into_overlayfs_is_cut_anywhere() {
     or_skip!("a_pull_into_overlayfs_is_cut_anywhere", require_root());
     cut("a_pull_into_overlayfs_is_cut_anywhere", "overlayfs");
+}
+
+#[test]
+fn a_pull_into_erofs_is_cut_anywhere() {
+    let test = "a_pull_into_erofs_is_cut_anywhere";
+    or_skip!(test, require_root());
+    let dir = tempfile::tempdir().unwrap();
+    if let Err(error) = quiet(dir.path()).snapshots(&scope(), "erofs") {
+        return println!("SKIP {test}: {}", error.chain());
+    }
+    cut(test, "erofs");
 }
 
 /// The registry falls silent before and within everything it is asked for, and the caller leaves.

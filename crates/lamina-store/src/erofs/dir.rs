@@ -10,7 +10,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use lamina_sys::fs::{self, FileKind, OFlags, Stat};
 
 use super::tree::{Meta, Node};
-use super::writer::{Made, Writer};
+use super::writer::{Made, Placed, Writer};
 
 /// What overlayfs notes for itself in the trees it writes. Holds for one mount only.
 const NOTES: [&[u8]; 4] = [
@@ -32,6 +32,9 @@ pub enum Deletions {
     LeftOut,
 }
 
+/// Where in the image the data of files is, by device and inode: such files are not read.
+pub type Places = HashMap<((u32, u32), u64), Placed>;
+
 /// A tree that is being read.
 struct Walk<'a> {
     root: &'a OwnedFd,
@@ -40,22 +43,23 @@ struct Walk<'a> {
     links: HashMap<((u32, u32), u64), Made>,
     buffer: Vec<u8>,
     deletions: Deletions,
+    places: &'a Places,
 }
 
-/// Writes the tree below `root` into an empty file. Names are taken in their order, so the same tree
-/// gives the same bytes. Nobody may change the tree meanwhile.
+/// Writes the tree below `root` into an image, behind what data it has. Names are taken in their order,
+/// so the same tree gives the same bytes. Nobody may change the tree meanwhile.
 pub fn image_of(
     root: &OwnedFd,
-    into: File,
+    mut writer: Writer,
+    places: &Places,
     deletions: Deletions,
     uuid: [u8; 16],
 ) -> io::Result<File> {
     let xattrs = values(fs::xattr::list(root)?, deletions, |name| fs::xattr::get(root, name))?;
-    let meta = meta(&fs::stat(root)?, xattrs);
-    let writer = Writer::new(into, meta)?;
     let top = writer.root();
+    *writer.meta(top) = meta(&fs::stat(root)?, xattrs);
     let buffer = vec![0; 256 << 10];
-    let mut walk = Walk { root, writer, links: HashMap::new(), buffer, deletions };
+    let mut walk = Walk { root, writer, links: HashMap::new(), buffer, deletions, places };
     // Trees may be deeper than descriptors are allowed: each directory is found again by its path.
     let mut todo = vec![(Vec::new(), top)];
     while let Some((path, made)) = todo.pop() {
@@ -112,7 +116,12 @@ impl Walk<'_> {
         let xattrs = values(names, self.deletions, get)?;
         let meta = meta(stat, xattrs);
         let node = match stat.kind {
-            FileKind::File => return self.file(dir, name, stat.size, meta, into),
+            FileKind::File => {
+                return match self.places.get(&stat.identity()) {
+                    Some(placed) => self.writer.place(into, name.as_bytes(), meta, *placed),
+                    None => self.file(dir, name, stat.size, meta, into),
+                };
+            }
             FileKind::Dir => Node::Dir,
             FileKind::Symlink => Node::Symlink(fs::read_link(dir, name)?.into_vec()),
             FileKind::CharDevice => Node::Char(stat.rdev.0, stat.rdev.1),

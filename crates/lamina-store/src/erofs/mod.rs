@@ -3,7 +3,7 @@
 //! [`Writer`] takes files as they come: their data goes straight into the image, behind the block
 //! of the superblock, and is not read again. Inodes and directories are kept in memory until
 //! [`Writer::finish`], which writes them behind the data. So memory grows with the number of
-//! entries, not with their bytes.
+//! entries, not with their bytes. Data may come before its names are known ([`Writer::loose`]).
 //!
 //! What is written is the uncompressed part of the format, which every kernel since 5.4 reads
 //! (Documentation/filesystems/erofs.rst): extended inodes, file data in whole blocks, links and
@@ -16,10 +16,10 @@ mod read;
 mod tree;
 mod writer;
 
-pub use dir::{Deletions, image_of};
+pub use dir::{Deletions, Places, image_of};
 pub use read::{Root, root_of};
 pub use tree::{Meta, Node};
-pub use writer::{Made, Writer};
+pub use writer::{Made, Placed, Writer};
 
 #[cfg(test)]
 mod tests;

@@ -170,8 +170,8 @@ fn a_directory_becomes_an_image_with_the_same_tree() {
     let image = |name| {
         let path = dir.path().join(name);
         let root = lamina_sys::fs::open_dir(&tree).unwrap();
-        let file = File::create(&path).unwrap();
-        super::image_of(&root, file, super::Deletions::Kept, [2; 16]).unwrap();
+        let places = super::Places::new();
+        super::image_of(&root, writer(&path), &places, super::Deletions::Kept, [2; 16]).unwrap();
         path
     };
     let (first, again) = (image("first"), image("again"));
@@ -184,4 +184,41 @@ fn a_directory_becomes_an_image_with_the_same_tree() {
     }
     assert_eq!(fs::read_link(out.join("s")).unwrap(), Path::new("a/b"));
     assert!(out.join(deep.strip_prefix(&tree).unwrap()).is_dir());
+}
+
+#[test]
+fn data_that_came_before_its_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = dir.path().join("tree");
+    fs::create_dir_all(tree.join("sub")).unwrap();
+    let image = dir.path().join("image");
+    let mut w = writer(&image);
+    let mut places = super::Places::new();
+    for (name, parts) in
+        [("sub/one", &[5000, 3000][..]), ("empty", &[]), ("gone", &[9]), ("two", &[1])]
+    {
+        let file = File::create(tree.join(name)).unwrap();
+        let identity = lamina_sys::fs::stat(&file).unwrap().identity();
+        w.loose().unwrap();
+        for size in parts {
+            w.append(&vec![b'x'; *size]).unwrap();
+            w.skip(1000).unwrap();
+        }
+        places.insert(identity, w.placed().unwrap());
+    }
+    fs::remove_file(tree.join("gone")).unwrap();
+    fs::hard_link(tree.join("two"), tree.join("sub/again")).unwrap();
+    let root = lamina_sys::fs::open_dir(&tree).unwrap();
+    super::image_of(&root, w, &places, super::Deletions::Kept, [3; 16]).unwrap();
+
+    let out = dir.path().join("out");
+    let Some(()) = extracted(&image, &out) else { return };
+    let (x, hole) = (|size| vec![b'x'; size], || vec![0; 1000]);
+    let one = fs::read(out.join("sub/one")).unwrap();
+    assert!(one == [x(5000), hole(), x(3000), hole()].concat());
+    assert_eq!(fs::read(out.join("empty")).unwrap(), b"");
+    for name in ["two", "sub/again"] {
+        assert!(fs::read(out.join(name)).unwrap() == [x(1), hole()].concat(), "{name}");
+    }
+    assert!(!out.join("gone").exists());
 }

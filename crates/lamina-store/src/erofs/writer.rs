@@ -19,6 +19,15 @@ pub struct Writer {
     /// Bytes so far; a hole at the end may not be in the file yet.
     at: u64,
     inodes: Vec<Inode>,
+    /// Data that was begun last, if it has no name yet.
+    loose: Option<Placed>,
+}
+
+/// Data in an image, for a file that is not named yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    block: u32,
+    size: u64,
 }
 
 /// Where an inode goes, and what of its data lies beside it.
@@ -35,7 +44,7 @@ impl Writer {
         out.seek(SeekFrom::Start(BLOCK_U64))?;
         let body = Body::Dir { names: BTreeMap::new(), parent: Made(0) };
         let inodes = vec![Inode { meta: root, body, links: 2 }];
-        Ok(Writer { out, at: BLOCK_U64, inodes })
+        Ok(Writer { out, at: BLOCK_U64, inodes, loose: None })
     }
 
     /// The root directory.
@@ -86,9 +95,39 @@ impl Writer {
     /// Begins a file, whose data is what [`append`](Self::append) and [`skip`](Self::skip) are
     /// given until the next entry is made.
     pub fn file(&mut self, dir: Made, name: &[u8], meta: Meta) -> io::Result<Made> {
+        self.loose = None;
         self.pad()?;
         let block = self.block()?;
         self.add(dir, name, Body::File { block, size: 0 }, meta)
+    }
+
+    /// Begins data without a name: what [`append`](Self::append) and [`skip`](Self::skip) are given
+    /// until the next is begun. [`placed`](Self::placed) says where it is.
+    pub fn loose(&mut self) -> io::Result<()> {
+        self.pad()?;
+        self.loose = Some(Placed { block: self.block()?, size: 0 });
+        Ok(())
+    }
+
+    /// Where the data without a name is that was begun last; ends it.
+    pub fn placed(&mut self) -> Option<Placed> {
+        self.loose.take()
+    }
+
+    /// Makes a file of data that is there.
+    pub fn place(
+        &mut self,
+        dir: Made,
+        name: &[u8],
+        meta: Meta,
+        Placed { block, size }: Placed,
+    ) -> io::Result<Made> {
+        self.add(dir, name, Body::File { block, size }, meta)
+    }
+
+    /// Bytes of the image so far.
+    pub fn written(&self) -> u64 {
+        self.at
     }
 
     /// Adds bytes to the file that was begun last.
@@ -166,8 +205,10 @@ impl Writer {
     fn grow(&mut self, bytes: u64) -> io::Result<()> {
         let end = self.at.checked_add(bytes).filter(|end| end / BLOCK_U64 < u64::from(u32::MAX));
         let end = end.ok_or_else(|| too_large("image"))?;
-        match self.inodes.last_mut().map(|inode| &mut inode.body) {
-            Some(Body::File { size, .. }) => *size += bytes,
+        let last = self.inodes.last_mut().map(|inode| &mut inode.body);
+        match (&mut self.loose, last) {
+            (Some(loose), _) => loose.size += bytes,
+            (None, Some(Body::File { size, .. })) => *size += bytes,
             _ => return Err(invalid("data without a file")),
         }
         self.at = end;

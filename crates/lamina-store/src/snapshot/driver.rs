@@ -13,6 +13,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 
 use lamina_core::labels::Labels;
@@ -64,6 +65,25 @@ pub enum Target {
     },
     /// Through a mount of the snapshot's own mounts; deletions are carried out.
     Mount,
+}
+
+/// Device and inode.
+pub type Identity = ((u32, u32), u64);
+
+/// Takes the content of a layer's files while the layer arrives. The files in the target are made as
+/// ever, but stay empty. Dropped before [`finish`](Self::finish), it gives back the room it took.
+pub trait Contents: Send + Sync + fmt::Debug {
+    /// Begins the content of a new file.
+    fn begin(&self, file: Identity) -> io::Result<()>;
+
+    /// Adds bytes to the file that was begun last.
+    fn append(&self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Adds a hole to it.
+    fn skip(&self, bytes: u64) -> io::Result<()>;
+
+    /// The layer is laid: [`Driver::seal`] finds all of it.
+    fn finish(self: Box<Self>);
 }
 
 /// Where in the stack a layer is laid.
@@ -169,6 +189,13 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// parents do not tell while a rebase is still to come.
     fn target(&self, snapshot: &Snapshot, place: Place) -> Result<Target>;
 
+    /// Begins to take the content of files for the one layer that is laid in an active before it is
+    /// sealed; none where it goes into the files of the target. Until the commit, nobody but whoever
+    /// lays the layer can use the active.
+    fn contents(&self, _snapshot: &Snapshot) -> Result<Option<Box<dyn Contents>>> {
+        Ok(None)
+    }
+
     /// The mounts of an active or view. Mounts and changes nothing; always the same answer.
     fn mounts(&self, snapshot: &Snapshot) -> Result<Vec<Mount>>;
 
@@ -209,7 +236,8 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
 
     /// Gives back the room that an active takes which is about to be dropped, because there is none
     /// to say that it is gone. What is left of it need not make sense, but must be removable. For
-    /// back ends whose layers are laid through a mount; directories are emptied without being asked.
+    /// what layers are laid in besides the directory of the target, which is emptied without being
+    /// asked.
     fn shrink(&self, _snapshot: &Snapshot) -> Result<()> {
         Ok(())
     }

@@ -90,10 +90,17 @@ impl Staging {
         let limits = self.limits.clone();
         let mut options = ApplyOptions { limits, cancelled, progress, ..ApplyOptions::new() };
         let place = if self.layer.parent.is_some() { Place::Above } else { Place::Bottom };
-        let (_, target) = self.snapshots.target_now(&self.key, place)?;
+        let (snapshot, target) = self.snapshots.target_now(&self.key, place)?;
         let applied = match target {
             driver::Target::Dir { path, whiteouts, lowers } => {
-                apply_layer(compressed, &Target::open(&path, whiteouts, &lowers)?, &options)?
+                let target = Target::open(&path, whiteouts, &lowers)?;
+                let contents = self.snapshots.engine().driver().contents(&snapshot)?;
+                let options = ApplyOptions { contents: contents.as_deref(), ..options };
+                let applied = apply_layer(compressed, &target, &options)?;
+                if let Some(contents) = contents {
+                    contents.finish();
+                }
+                applied
             }
             driver::Target::Mount => {
                 let mounts = self.snapshots.mounts_now(&self.key)?;
@@ -130,9 +137,8 @@ impl Staging {
     /// Removes what was laid down. The active stays, of which nobody knows.
     fn empty(&self) -> Result<()> {
         let (snapshot, target) = self.snapshots.target_now(&self.key, Place::Bottom)?;
-        let driver::Target::Dir { path, .. } = target else {
-            return self.snapshots.engine().driver().shrink(&snapshot);
-        };
+        self.snapshots.engine().driver().shrink(&snapshot)?;
+        let driver::Target::Dir { path, .. } = target else { return Ok(()) };
         let failed = |cause: SysError| {
             Error::internal(format!("empty {}", path.display())).with_source(cause)
         };

@@ -156,6 +156,10 @@ const EROFS: Part = Part {
     snapshotter: "erofs",
 };
 
+/// The client unpacks, which names the images and what is over them to the daemon's differ.
+const EROFS_IMAGES: Part =
+    Part { name: "images_erofs", tests: "^(TestPull|TestUnpack)", least: 3, ..EROFS };
+
 #[test]
 fn client_lamina_snapshotter_suite_erofs() {
     let name = "client_lamina_snapshotter_suite_erofs";
@@ -165,6 +169,7 @@ fn client_lamina_snapshotter_suite_erofs() {
         return println!("SKIP {name}: this kernel has no erofs");
     }
     or_skip!(name, check(&program, EROFS, "Lamina"));
+    or_skip!(name, check(&program, EROFS_IMAGES, "Lamina"));
 }
 
 #[test]
@@ -179,7 +184,11 @@ fn the_table_has_every_part() {
     let table = Table::read(Section::Client);
     assert_eq!(
         table.names(),
-        PARTS.iter().chain([&BLOCKFILE, &EROFS]).map(|part| part.name).collect::<Vec<_>>()
+        PARTS
+            .iter()
+            .chain([&BLOCKFILE, &EROFS, &EROFS_IMAGES])
+            .map(|part| part.name)
+            .collect::<Vec<_>>()
     );
     // containerd passes, or the test asks for something that is not so.
     assert_eq!(table.remarks("containerd", "fails"), []);

@@ -16,6 +16,7 @@ use super::error;
 use super::header::{Kind, Record};
 use super::options::ApplyOptions;
 use super::reader::TarReader;
+use crate::snapshot::driver::Contents;
 
 /// Writes files, and keeps an eye on the space that must stay free.
 #[derive(Debug)]
@@ -37,6 +38,10 @@ impl<'a> Writer<'a> {
         record: &Record,
         reader: &mut TarReader<'_, R>,
     ) -> Result<OwnedFd> {
+        if let Some(contents) = self.options.contents {
+            self.apart(&fd, record, reader, contents)?;
+            return Ok(fd);
+        }
         let mut file = File::from(fd);
         match &record.kind {
             Kind::Sparse { size, regions } => {
@@ -71,6 +76,43 @@ impl<'a> Writer<'a> {
             start_writeback(&*file, started, written - started);
         }
         Ok(())
+    }
+
+    /// Leaves a new file empty, and its content to somebody else.
+    fn apart<R: BufRead>(
+        &mut self,
+        file: &OwnedFd,
+        record: &Record,
+        reader: &mut TarReader<'_, R>,
+        contents: &dyn Contents,
+    ) -> Result<()> {
+        let found = fs::stat(file).map_err(|cause| error::sys("look at the new file", cause))?;
+        contents.begin(found.identity()).map_err(error::write)?;
+        let mut pass = |most: u64| -> Result<()> {
+            let mut left = most;
+            while left > 0 {
+                let chunk = reader.content(left)?;
+                let len = chunk.len();
+                match (len, most) {
+                    (0, u64::MAX) => break,
+                    (0, _) => return Err(Error::invalid_argument("its sparse map is malformed")),
+                    _ => contents.append(chunk).map_err(error::write)?,
+                }
+                reader.consume(len);
+                self.account(file, len)?;
+                left -= len as u64;
+            }
+            Ok(())
+        };
+        let Kind::Sparse { size, regions } = &record.kind else { return pass(u64::MAX) };
+        let mut at = 0;
+        for region in regions {
+            // In order and inside the file: the header was checked.
+            contents.skip(region.offset.saturating_sub(at)).map_err(error::write)?;
+            pass(region.length)?;
+            at = region.offset.saturating_add(region.length);
+        }
+        contents.skip(size.saturating_sub(at)).map_err(error::write)
     }
 
     fn region<R: BufRead>(

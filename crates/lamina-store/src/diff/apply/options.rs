@@ -9,7 +9,7 @@ use lamina_sys::{RootDir, fs};
 
 use crate::fault::Steps;
 use crate::mount::Mounter;
-use crate::snapshot::driver::Whiteouts;
+use crate::snapshot::driver::{Contents, Whiteouts};
 
 /// Where a layer is laid.
 #[derive(Debug)]
@@ -78,6 +78,8 @@ pub struct ApplyOptions<'a> {
     /// The file system of which [`Limits::free_bytes`] must stay free, where it is not the one that
     /// the layer is written to.
     pub space: Option<BorrowedFd<'a>>,
+    /// Takes the content of files, which stay empty themselves.
+    pub contents: Option<&'a dyn Contents>,
     /// Asked at every entry and every block; true ends the work with Cancelled.
     pub cancelled: &'a (dyn Fn() -> bool + Sync),
     /// Told how many bytes of the input were read so far, beginning with 0; by [`apply_layer`]
@@ -97,6 +99,7 @@ impl ApplyOptions<'_> {
             devices: Devices::Make,
             limits: Limits::default(),
             space: None,
+            contents: None,
             cancelled: &|| false,
             progress: &|_| (),
             steps: Steps::none(),

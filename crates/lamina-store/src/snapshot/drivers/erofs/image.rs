@@ -11,31 +11,54 @@ use super::super::super::driver::{Snapshot, SnapshotId};
 use super::super::dirs::make_file;
 use super::super::error::failed;
 use super::LAYER;
-use crate::erofs::{Deletions, image_of, root_of};
+use crate::erofs::{Deletions, Meta, Places, Writer, image_of, root_of};
 use crate::random;
 
 /// An image that is being written.
-const UNFINISHED: &str = "layer.erofs.new";
+pub(super) const UNFINISHED: &str = "layer.erofs.new";
 
 /// Makes the image of what is in `fs`; takes the place of one that an earlier attempt made.
 pub(super) fn write(dir: &OwnedFd, snapshot: &Snapshot) -> Result<()> {
     let what = || format!("write the image of snapshot {}", snapshot.id);
-    let system = |error| failed(error, what());
-    tree::remove_tree(dir, UNFINISHED).map_err(system)?;
-    let layer = fs::open_dir_at(dir, "fs").map_err(system)?;
+    tree::remove_tree(dir, UNFINISHED).map_err(|error| failed(error, what()))?;
     let file = File::from(make_file(dir, UNFINISHED)?);
+    let writer = Writer::new(file, Meta::default()).map_err(|error| failure(error, what()))?;
+    pack(dir, snapshot, writer, &Places::new())
+}
+
+/// Ends an image with the names and attributes of what is in `fs`, and the content that it lacks.
+pub(super) fn pack(
+    dir: &OwnedFd,
+    snapshot: &Snapshot,
+    writer: Writer,
+    places: &Places,
+) -> Result<()> {
+    let what = || format!("write the image of snapshot {}", snapshot.id);
+    let system = |error| failed(error, what());
     let deletions = if snapshot.parents.is_empty() { Deletions::LeftOut } else { Deletions::Kept };
-    // Overlay tells layers apart by it, so no two may have the same.
-    let uuid = random::bytes::<16>()?;
-    let written = image_of(&layer, file, deletions, uuid);
-    let named = written
-        .map_err(|error| failure(error, what()))
-        .and_then(|_| fs::rename(dir, UNFINISHED, dir, LAYER).map_err(system));
-    if named.is_err() {
-        // There may be no room for the error to be of use while it is there.
+    let packed = || -> Result<()> {
+        let layer = fs::open_dir_at(dir, "fs").map_err(system)?;
+        // Overlay tells layers apart by it, so no two may have the same.
+        let uuid = random::bytes::<16>()?;
+        image_of(&layer, writer, places, deletions, uuid)
+            .map_err(|error| failure(error, what()))?;
+        fs::rename(dir, UNFINISHED, dir, LAYER).map_err(system)
+    };
+    let packed = packed();
+    if packed.is_err() {
+        // On a full disk its room may be what the removal needs.
         let _ = tree::remove_tree(dir, UNFINISHED);
     }
-    named
+    packed
+}
+
+/// Gives back the room that the image of an active takes.
+pub(super) fn drop_both(dir: &OwnedFd, id: SnapshotId) -> Result<()> {
+    for name in [UNFINISHED, LAYER] {
+        tree::remove_tree(dir, name)
+            .map_err(|error| failed(error, format!("drop the image of snapshot {id}")))?;
+    }
+    Ok(())
 }
 
 /// User and group of an image's root.

@@ -4,6 +4,7 @@
 //! snapshots/<id>/fs           0755  of actives: what is written, overlay's upper directory
 //! snapshots/<id>/work         0711  of actives: scratch space of the kernel's overlay
 //! snapshots/<id>/layer.erofs  0600  of committed ones: the layer
+//! snapshots/<id>/apart        0600  of actives: the files in fs are empty, see `apart`
 //! ```
 //!
 //! A commit writes the image beside the directory and takes its name last; only when the row says
@@ -12,6 +13,7 @@
 //! without its parent and get it at commit (rebase): deletions are always written as overlayfs reads
 //! them, and those that a lowest layer has, where they mean nothing, are left out of its image.
 
+mod apart;
 mod image;
 
 use std::collections::BTreeSet;
@@ -24,8 +26,10 @@ use lamina_sys::fs::{self, OFlags};
 use lamina_sys::{tree, userns};
 use serde::{Deserialize, Serialize};
 
+use self::apart::{Aside, State};
 use super::super::driver::{
-    Capabilities, Driver, OpenError, Place, Removed, Snapshot, SnapshotId, Stage, Target, Whiteouts,
+    Capabilities, Contents, Driver, OpenError, Place, Removed, Snapshot, SnapshotId, Stage, Target,
+    Whiteouts,
 };
 use super::dirs::{Dirs, check_root, is_dir, make_dir, text};
 use super::error::failed;
@@ -52,6 +56,7 @@ pub struct Erofs {
     medium: Medium,
     options: MountOptions,
     facts: Facts,
+    aside: Aside,
 }
 
 /// The image of a committed snapshot.
@@ -81,7 +86,7 @@ impl Erofs {
         probe::check_entry_types(root, dirs.root())?;
         let facts = Facts::probe(root, dirs.root());
         let options = MountOptions::new(&config.ovl_mount_options, &facts);
-        Ok(Erofs { medium: dirs.medium()?, dirs, options, facts })
+        Ok(Erofs { medium: dirs.medium()?, dirs, options, facts, aside: Aside::default() })
     }
 
     fn open_layer(&self, id: SnapshotId) -> Result<OwnedFd> {
@@ -99,6 +104,14 @@ impl Erofs {
         let image = fs::open_at(self.dirs.open_snapshot(*parent)?, LAYER, OFlags::RDONLY, 0)
             .map_err(|error| failed(error, format!("open the image of snapshot {parent}")))?;
         image::owner(image, *parent).map(Some)
+    }
+
+    /// Whether the files of an active are empty. One that is not there is not.
+    fn is_apart(&self, id: SnapshotId) -> Result<bool> {
+        if !self.dirs.exists(id)? {
+            return Ok(false);
+        }
+        apart::is_marked(&self.dirs.open_snapshot(id)?, id)
     }
 
     fn image(&self, id: SnapshotId) -> PathBuf {
@@ -168,7 +181,15 @@ impl Driver for Erofs {
         })
     }
 
+    fn contents(&self, snapshot: &Snapshot) -> Result<Option<Box<dyn Contents>>> {
+        let dir = self.dirs.open_snapshot(snapshot.id)?;
+        self.aside.begin(dir, snapshot.id).map(Some)
+    }
+
     fn mounts(&self, snapshot: &Snapshot) -> Result<Vec<Mount>> {
+        if snapshot.kind == Kind::Active && self.is_apart(snapshot.id)? {
+            return Err(apart::refused(snapshot.id));
+        }
         let mut options = idmap::options(&self.facts, &snapshot.labels);
         match (snapshot.kind, snapshot.parents.as_slice()) {
             (Kind::Active, []) => Ok(self.bind(snapshot.id, "rw")),
@@ -200,7 +221,17 @@ impl Driver for Erofs {
     fn seal(&self, snapshot: &Snapshot) -> Result<Usage> {
         self.medium.check(snapshot.id)?;
         let dir = self.dirs.open_snapshot(snapshot.id)?;
-        image::write(&dir, snapshot)?;
+        match self.aside.take(snapshot.id) {
+            Some(State::Packed) => self.aside.put(snapshot.id, State::Packed),
+            Some(State::Laid(writer, places)) => {
+                image::pack(&dir, snapshot, writer, &places)?;
+                self.aside.put(snapshot.id, State::Packed);
+            }
+            None if apart::is_marked(&dir, snapshot.id)? => {
+                return Err(apart::refused(snapshot.id));
+            }
+            None => image::write(&dir, snapshot)?,
+        }
         let used = tree::usage_at(&dir, LAYER, &mut || false)
             .map_err(|error| failed(error, format!("measure snapshot {}", snapshot.id)))?;
         Ok(usage(used))
@@ -219,10 +250,18 @@ impl Driver for Erofs {
         for entry in entries.map_err(what)? {
             tree::remove_tree(&layer, &entry.name).map_err(what)?;
         }
-        Ok(())
+        self.aside.take(snapshot.id);
+        apart::unmark(&self.dirs.open_snapshot(snapshot.id)?).map_err(what)
+    }
+
+    fn shrink(&self, snapshot: &Snapshot) -> Result<()> {
+        self.aside.take(snapshot.id);
+        let dir = self.dirs.open_snapshot(snapshot.id)?;
+        image::drop_both(&dir, snapshot.id)
     }
 
     fn remove(&self, id: SnapshotId) -> Result<Removed> {
+        self.aside.take(id);
         self.dirs.remove(id)
     }
 

@@ -183,3 +183,70 @@ fn privileged_deletions_mean_nothing_at_the_bottom() {
     assert_eq!(extracted(&snapshot(1, Kind::Active, &[])), (false, false));
     assert_eq!(extracted(&snapshot(2, Kind::Active, &[1])), (true, true));
 }
+
+/// A file in `fs` that stays empty, and its content, through what takes it.
+fn lay(driver: &Erofs, snapshot: &Snapshot, contents: &dyn Contents, name: &str, bytes: &[u8]) {
+    let file = std::fs::File::create(layer(driver, snapshot).join(name)).unwrap();
+    contents.begin(fs::stat(&file).unwrap().identity()).unwrap();
+    bytes.chunks(3000).for_each(|part| contents.append(part).unwrap());
+}
+
+fn kind<T: std::fmt::Debug>(result: Result<T>) -> lamina_core::Kind {
+    result.unwrap_err().kind()
+}
+
+#[test]
+fn content_goes_into_the_image_while_it_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let driver = open(&dir, &[]);
+    let base = snapshot(1, Kind::Active, &[]);
+    make(&driver, &base);
+    let contents = driver.contents(&base).unwrap().unwrap();
+    lay(&driver, &base, &*contents, "a", &[7; 100_000]);
+    lay(&driver, &base, &*contents, "b", b"b");
+    // Nobody sees the empty files.
+    assert_eq!(kind(driver.mounts(&base)), lamina_core::Kind::FailedPrecondition);
+    assert_eq!(kind(driver.seal(&base)), lamina_core::Kind::FailedPrecondition);
+    contents.finish();
+    assert_eq!(kind(driver.mounts(&base)), lamina_core::Kind::FailedPrecondition);
+    assert!(driver.seal(&base).unwrap().size >= 100_000);
+    let image = std::fs::read(driver.image(base.id)).unwrap();
+    assert!(commit(&driver, &base).size >= 100_000);
+    assert!(std::fs::read(driver.image(base.id)).unwrap() == image, "packed once");
+    let mut left: Vec<_> = std::fs::read_dir(dir.path().join("snapshots/1"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["fs", "layer.erofs", "work"]);
+    let file = std::fs::File::open(driver.image(base.id)).unwrap();
+    assert!(crate::erofs::root_of(&file).unwrap().is_some());
+}
+
+#[test]
+fn a_layer_that_broke_off_is_never_committed() {
+    let dir = tempfile::tempdir().unwrap();
+    let driver = open(&dir, &[]);
+    let (given_up, forgotten) = (snapshot(1, Kind::Active, &[]), snapshot(2, Kind::Active, &[]));
+    let unfinished = |id: u64| dir.path().join(format!("snapshots/{id}/layer.erofs.new"));
+    for it in [&given_up, &forgotten] {
+        make(&driver, it);
+        let contents = driver.contents(it).unwrap().unwrap();
+        lay(&driver, it, &*contents, "a", &[7; 1_000_000]);
+        if it.id == forgotten.id {
+            contents.finish();
+        }
+    }
+    assert_eq!(unfinished(1).metadata().unwrap().len(), 0, "its room is given back");
+    // As after a crash: what was known of it is gone.
+    drop(driver);
+    let driver = open(&dir, &[]);
+    driver.recover(&BTreeSet::from([SnapshotId(1), SnapshotId(2)]), SnapshotId(3)).unwrap();
+    for it in [&given_up, &forgotten] {
+        assert_eq!(kind(driver.seal(it)), lamina_core::Kind::FailedPrecondition);
+        assert_eq!(kind(driver.mounts(it)), lamina_core::Kind::FailedPrecondition);
+        driver.shrink(it).unwrap();
+        assert!(!unfinished(it.id.0).exists());
+        assert_eq!(driver.remove(it.id).unwrap(), Removed::Gone);
+    }
+}
