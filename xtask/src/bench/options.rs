@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 
 const USAGE: &str = "usage: cargo xtask bench [SCENARIO…] [--peer SOCKET|auto] [--quick] [--json] \
-    [--pairs N] [--images DIR] [--lamina PROGRAM]";
+    [--pairs N] [--images DIR] [--lamina PROGRAM] [--programs DIR]";
 
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Options {
@@ -22,6 +22,8 @@ pub(crate) struct Options {
     pub(crate) images: Option<PathBuf>,
     /// Measured instead of the one that is built.
     pub(crate) lamina: Option<PathBuf>,
+    /// Where `lamina`, `bench_data` and `bench_load` of an earlier build are; nothing is built then.
+    pub(crate) programs: Option<PathBuf>,
 }
 
 impl Options {
@@ -39,6 +41,7 @@ impl Options {
                     options.pairs = Some(pairs.context("--pairs takes a number above 0")?);
                 }
                 "--images" => options.images = Some(value()?.into()),
+                "--programs" => options.programs = Some(value()?.into()),
                 "--lamina" => options.lamina = Some(value()?.into()),
                 _ if arg.starts_with('-') => bail!("cannot make sense of {arg}; {USAGE}"),
                 _ => options.scenarios.push(arg.clone()),

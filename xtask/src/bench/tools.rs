@@ -23,19 +23,10 @@ pub(crate) struct Tools {
 
 impl Tools {
     pub(crate) fn make(repo: &Repo, options: &Options) -> Result<Tools> {
-        ui::heading("build");
-        // In one go: asked for one by one, what they share would be compiled for each.
-        let mut build = repo.cargo();
-        build.args(["build", "--release", "--package", "lamina-testkit"]);
-        build.args(["--package", "lamina-client", "--package", "lamina"]);
-        build.args(["--example", "bench_data", "--example", "bench_load"]);
-        if options.lamina.is_none() {
-            build.args(["--bin", "lamina"]);
-        }
-        process::run(&mut build)?;
-        let target = std::env::var_os("CARGO_TARGET_DIR")
-            .map_or_else(|| repo.root().join("target"), PathBuf::from)
-            .join("release");
+        let (programs, examples) = match &options.programs {
+            Some(folder) => (folder.clone(), folder.clone()),
+            None => build(repo, options)?,
+        };
         let peers = peers::ensure(repo)?;
         let two = peers.join("containerd-2");
         // The distribution's, when no newer one could be made.
@@ -46,12 +37,12 @@ impl Tools {
         };
         let shim = peers.join("shim-2/containerd-shim-runc-v2");
         Ok(Tools {
-            lamina: options.lamina.clone().unwrap_or_else(|| target.join("lamina")),
+            lamina: options.lamina.clone().unwrap_or_else(|| programs.join("lamina")),
             containerd: program("containerd")?,
             ctr: program("ctr")?,
             shim: shim.is_file().then_some(shim),
-            data: target.join("examples/bench_data"),
-            load: target.join("examples/bench_load"),
+            data: examples.join("bench_data"),
+            load: examples.join("bench_load"),
         })
     }
 
@@ -91,6 +82,24 @@ impl Tools {
         }
         Ok(registry)
     }
+}
+
+/// Builds what is ours; answers the folders of programs and of examples.
+fn build(repo: &Repo, options: &Options) -> Result<(PathBuf, PathBuf)> {
+    ui::heading("build");
+    // In one go: asked for one by one, what they share would be compiled for each.
+    let mut build = repo.cargo();
+    build.args(["build", "--release", "--package", "lamina-testkit"]);
+    build.args(["--package", "lamina-client", "--package", "lamina"]);
+    build.args(["--example", "bench_data", "--example", "bench_load"]);
+    if options.lamina.is_none() {
+        build.args(["--bin", "lamina"]);
+    }
+    process::run(&mut build)?;
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| repo.root().join("target"), PathBuf::from)
+        .join("release");
+    Ok((target.clone(), target.join("examples")))
 }
 
 /// A registry that ends with this value.
