@@ -94,6 +94,11 @@ pub(crate) const PACKAGES: &[Package] = &[
         why: "privileged tests: the trees that it unpacks, to compare with",
     },
     Package {
+        name: "redis-server",
+        programs: &["redis-server", "redis-cli"],
+        why: "privileged tests: a real program, run from each snapshotter",
+    },
+    Package {
         name: "busybox-static",
         programs: &["busybox"],
         why: "privileged tests: the top layer of an image made of Debian's packages",

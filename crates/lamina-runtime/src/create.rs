@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bundle::Bundle;
 use crate::checkpoint;
 use crate::exits::{self, blocking};
+use crate::kill;
 use crate::reload;
 use crate::runtime::Inner;
 use crate::shim::answer::Endpoint;
@@ -45,7 +46,14 @@ pub(crate) async fn create(
     let (made, spec) = (bundle.clone(), container.spec.value.clone());
     blocking(move || made.create(&spec)).await?;
     let mut draft = Draft { inner: &inner, bundle, server, client: None, log: None };
-    match draft.make(&container, request).await {
+    let made: Result<u32> = async {
+        let pid = draft.make(&container, request, reserved.given_up()).await?;
+        // A container that was removed meanwhile has nobody who would end its task.
+        containers.get(&container.id).await?;
+        Ok(pid)
+    }
+    .await;
+    match made {
         Ok(pid) => {
             let Draft { bundle, client, log, .. } = draft;
             let (Some(client), Some(log)) = (client, log) else {
@@ -56,7 +64,8 @@ pub(crate) async fn create(
         }
         Err(error) => {
             let error = error.context(format!("create task {:?}", container.id));
-            draft.undo().await;
+            let hangs = matches!(error.kind(), Kind::Cancelled | Kind::DeadlineExceeded);
+            draft.undo(hangs).await;
             Err(error)
         }
     }
@@ -102,8 +111,26 @@ struct Draft<'a> {
 }
 
 impl Draft<'_> {
-    async fn make(&mut self, container: &Container, request: CreateTask) -> Result<u32> {
+    /// Makes it, unless it is given up first. What the host does is let end; shims may hang.
+    async fn make(
+        &mut self,
+        container: &Container,
+        request: CreateTask,
+        given_up: impl Future<Output = ()>,
+    ) -> Result<u32> {
         let rootfs = self.activate(&request.rootfs).await?;
+        tokio::select! {
+            made = self.serve(container, request, rootfs) => made,
+            () = given_up => Err(Error::cancelled("it was killed while it was made")),
+        }
+    }
+
+    async fn serve(
+        &mut self,
+        container: &Container,
+        request: CreateTask,
+        rootfs: Vec<Mount>,
+    ) -> Result<u32> {
         self.log = Some(copy_log(self.inner, &self.bundle)?);
         if !container.sandbox.is_empty() {
             self.bundle.write_sandbox(&container.sandbox)?;
@@ -153,21 +180,28 @@ impl Draft<'_> {
         }
     }
 
-    /// Undoes what was done. What cannot be undone is logged: the first error is the one that counts.
-    async fn undo(self) {
+    /// Undoes what was done; a shim that hangs is not asked to. What cannot be undone is logged: the first
+    /// error is the one that counts.
+    async fn undo(self, hangs: bool) {
         let config = &self.inner.config;
-        if let Some(client) = &self.client {
+        let ours = matches!(self.server, Server::Shim(_));
+        if let Some(client) = &self.client
+            && !(hangs && ours)
+        {
             let id = || self.bundle.id().to_owned();
             let delete = api::DeleteRequest { id: id(), exec_id: String::new() };
             let limit = config.timeouts.cleanup;
             // NotFound is what a task that was not made answers.
             let _ = client.call_within::<api::DeleteResponse>(limit, "Delete", &delete).await;
-            if matches!(self.server, Server::Shim(_)) {
+            if ours {
                 shut_down(self.inner, client, id()).await;
             }
         }
-        if matches!(self.server, Server::Shim(_)) && self.bundle.shim().is_ok() {
+        if ours && self.bundle.shim().is_ok() {
+            // One that does not end when it is told to, or was not reached, is nobody's any more.
+            kill::all_of(&self.bundle).await;
             exits::call_delete(self.inner, &self.bundle).await;
+            exits::remove_socket(&self.bundle).await;
         }
         if let Some(log) = &self.log {
             log.cancel();

@@ -59,7 +59,7 @@ pub(crate) async fn call_delete(inner: &Inner, bundle: &Bundle) -> Option<Delete
 }
 
 /// Removes the socket of a shim that had no time to.
-async fn remove_socket(bundle: &Bundle) {
+pub(crate) async fn remove_socket(bundle: &Bundle) {
     let Ok(endpoint) = bundle.endpoint() else { return };
     let Ok(path) = endpoint.path() else { return };
     let refused = tokio::net::UnixStream::connect(path)

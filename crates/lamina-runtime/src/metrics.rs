@@ -1,14 +1,46 @@
 //! What a task uses, out of the messages that shims of runc answer: those of control groups, version 1
 //! or 2. Only the fields that are shown are read.
 
+use std::fmt;
+
 use lamina_core::{Any, Error, Result};
 use prost::Message;
+use serde::Serialize;
+
+/// What a metric's name stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// A number.
+    One(u64),
+    /// A number for each processor.
+    Each(Vec<u64>),
+}
+
+impl From<u64> for Value {
+    fn from(number: u64) -> Value {
+        Value::One(number)
+    }
+}
+
+impl fmt::Display for Value {
+    /// As ctr has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::One(number) => number.fmt(f),
+            Value::Each(numbers) => {
+                let numbers: Vec<String> = numbers.iter().map(u64::to_string).collect();
+                write!(f, "[{}]", numbers.join(" "))
+            }
+        }
+    }
+}
 
 /// The numbers of a metric by the names that ctr gives them, in its order.
 ///
 /// # Errors
 /// Unimplemented for a message of another kind, DataLoss for a broken one.
-pub fn read(data: &Any) -> Result<Vec<(&'static str, u64)>> {
+pub fn read(data: &Any) -> Result<Vec<(&'static str, Value)>> {
     let broken =
         |error| Error::data_loss(format!("the metrics {}", data.type_url)).with_source(error);
     match data.type_url.rsplit('/').next().unwrap_or_default() {
@@ -22,44 +54,45 @@ pub fn read(data: &Any) -> Result<Vec<(&'static str, u64)>> {
     }
 }
 
-fn first(metrics: V1) -> Vec<(&'static str, u64)> {
+fn first(metrics: V1) -> Vec<(&'static str, Value)> {
     let mut found = Vec::new();
     if let Some(memory) = metrics.memory {
         let usage = memory.usage.unwrap_or_default();
-        found.push(("memory.usage_in_bytes", usage.usage));
-        found.push(("memory.limit_in_bytes", usage.limit));
-        found.push(("memory.stat.cache", memory.total_cache));
+        found.push(("memory.usage_in_bytes", usage.usage.into()));
+        found.push(("memory.limit_in_bytes", usage.limit.into()));
+        found.push(("memory.stat.cache", memory.total_cache.into()));
     }
     if let Some(usage) = metrics.cpu.and_then(|cpu| cpu.usage) {
-        found.push(("cpuacct.usage", usage.total));
+        found.push(("cpuacct.usage", usage.total.into()));
+        found.push(("cpuacct.usage_percpu", Value::Each(usage.per_cpu)));
     }
     if let Some(pids) = metrics.pids {
-        found.extend([("pids.current", pids.current), ("pids.limit", pids.limit)]);
+        found.extend([("pids.current", pids.current.into()), ("pids.limit", pids.limit.into())]);
     }
     found
 }
 
-fn second(metrics: V2) -> Vec<(&'static str, u64)> {
+fn second(metrics: V2) -> Vec<(&'static str, Value)> {
     let mut found = Vec::new();
     if let Some(pids) = metrics.pids {
-        found.extend([("pids.current", pids.current), ("pids.limit", pids.limit)]);
+        found.extend([("pids.current", pids.current.into()), ("pids.limit", pids.limit.into())]);
     }
     if let Some(cpu) = metrics.cpu {
         found.extend([
-            ("cpu.usage_usec", cpu.usage_usec),
-            ("cpu.user_usec", cpu.user_usec),
-            ("cpu.system_usec", cpu.system_usec),
-            ("cpu.nr_periods", cpu.nr_periods),
-            ("cpu.nr_throttled", cpu.nr_throttled),
-            ("cpu.throttled_usec", cpu.throttled_usec),
+            ("cpu.usage_usec", cpu.usage_usec.into()),
+            ("cpu.user_usec", cpu.user_usec.into()),
+            ("cpu.system_usec", cpu.system_usec.into()),
+            ("cpu.nr_periods", cpu.nr_periods.into()),
+            ("cpu.nr_throttled", cpu.nr_throttled.into()),
+            ("cpu.throttled_usec", cpu.throttled_usec.into()),
         ]);
     }
     if let Some(memory) = metrics.memory {
         found.extend([
-            ("memory.usage", memory.usage),
-            ("memory.usage_limit", memory.usage_limit),
-            ("memory.swap_usage", memory.swap_usage),
-            ("memory.swap_limit", memory.swap_limit),
+            ("memory.usage", memory.usage.into()),
+            ("memory.usage_limit", memory.usage_limit.into()),
+            ("memory.swap_usage", memory.swap_usage.into()),
+            ("memory.swap_limit", memory.swap_limit.into()),
         ]);
     }
     found
@@ -103,6 +136,8 @@ struct Cpu1 {
 struct Usage1 {
     #[prost(uint64, tag = "1")]
     total: u64,
+    #[prost(uint64, repeated, tag = "4")]
+    per_cpu: Vec<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -159,23 +194,25 @@ mod tests {
         let pids = Some(Pids { current: 3, limit: 9 });
         let usage = Some(MemoryUsage1 { limit: 7, usage: 5 });
         let memory = Some(Memory1 { total_cache: 2, usage });
-        let cpu = Some(Cpu1 { usage: Some(Usage1 { total: 11 }) });
+        let cpu = Some(Cpu1 { usage: Some(Usage1 { total: 11, per_cpu: vec![4, 7] }) });
         let one = V1 { pids: pids.clone(), cpu, memory }.encode_to_vec();
         assert_eq!(
             read(&any("io.containerd.cgroups.v1.Metrics", one)).unwrap(),
             [
-                ("memory.usage_in_bytes", 5),
-                ("memory.limit_in_bytes", 7),
-                ("memory.stat.cache", 2),
-                ("cpuacct.usage", 11),
-                ("pids.current", 3),
-                ("pids.limit", 9),
+                ("memory.usage_in_bytes", 5.into()),
+                ("memory.limit_in_bytes", 7.into()),
+                ("memory.stat.cache", 2.into()),
+                ("cpuacct.usage", 11.into()),
+                ("cpuacct.usage_percpu", Value::Each(vec![4, 7])),
+                ("pids.current", 3.into()),
+                ("pids.limit", 9.into()),
             ]
         );
         let two = V2 { pids, cpu: None, memory: None }.encode_to_vec();
         let kind = "type.googleapis.com/io.containerd.cgroups.v2.Metrics";
         let found = read(&any(kind, two)).unwrap();
-        assert_eq!(found, [("pids.current", 3), ("pids.limit", 9)]);
+        assert_eq!(found, [("pids.current", 3.into()), ("pids.limit", 9.into())]);
+        assert_eq!(Value::Each(vec![4, 7]).to_string(), "[4 7]");
         assert!(read(&any("x", Vec::new())).is_err());
         assert!(read(&any(kind, vec![0xff])).is_err());
     }

@@ -98,7 +98,7 @@ pub(crate) type Key = (Namespace, String);
 #[derive(Debug)]
 enum Slot {
     /// Being made or reached again; nobody else does meanwhile.
-    Taken(Arc<tokio::sync::Mutex<()>>),
+    Taken(Making),
     Ready(Arc<Task>),
 }
 
@@ -213,16 +213,18 @@ impl Inner {
         use std::collections::btree_map::Entry;
         match self.lock().entry(key.clone()) {
             Entry::Occupied(slot) => Err(match slot.get() {
-                Slot::Taken(gate) => Holder::Busy(gate.clone()),
+                Slot::Taken(making) => Holder::Busy(making.clone()),
                 Slot::Ready(task) => Holder::Task(task.clone()),
             }),
             Entry::Vacant(slot) => {
-                let gate = Arc::new(tokio::sync::Mutex::new(()));
-                let Ok(open) = gate.clone().try_lock_owned() else {
-                    return Err(Holder::Busy(gate));
+                let making = Making::default();
+                let Ok(open) = making.gate.clone().try_lock_owned() else {
+                    return Err(Holder::Busy(making));
                 };
-                slot.insert(Slot::Taken(gate));
-                Ok(Reserved { inner: self.clone(), key: key.clone(), kept: false, _open: open })
+                let given_up = making.given_up.clone();
+                slot.insert(Slot::Taken(making));
+                let (inner, key) = (self.clone(), key.clone());
+                Ok(Reserved { inner, key, kept: false, given_up, _open: open })
             }
         }
     }
@@ -250,8 +252,26 @@ impl Inner {
 #[derive(Debug)]
 pub(crate) enum Holder {
     Task(Arc<Task>),
-    /// Free again, or a task, when this can be locked.
-    Busy(Arc<tokio::sync::Mutex<()>>),
+    Busy(Making),
+}
+
+/// A task that is being made or reached again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Making {
+    gate: Arc<tokio::sync::Mutex<()>>,
+    given_up: CancellationToken,
+}
+
+impl Making {
+    /// Until the name is free again, or a task's.
+    pub(crate) async fn done(&self) {
+        drop(self.gate.lock().await);
+    }
+
+    /// Asks who makes it to undo it instead.
+    pub(crate) fn give_up(&self) {
+        self.given_up.cancel();
+    }
 }
 
 /// A name that nobody else can make a task for.
@@ -260,10 +280,16 @@ pub(crate) struct Reserved {
     inner: Arc<Inner>,
     key: Key,
     kept: bool,
+    given_up: CancellationToken,
     _open: tokio::sync::OwnedMutexGuard<()>,
 }
 
 impl Reserved {
+    /// Until somebody wants what is being made to be undone.
+    pub(crate) async fn given_up(&self) {
+        self.given_up.cancelled().await;
+    }
+
     /// The task is there.
     pub(crate) fn keep(mut self, task: Arc<Task>) {
         self.inner.lock().insert(self.key.clone(), Slot::Ready(task));

@@ -21,8 +21,11 @@ use crate::checkpoint;
 use crate::create::{self, shut_down};
 use crate::exits;
 use crate::reload;
-use crate::runtime::{Holder, Inner};
+use crate::runtime::{Holder, Inner, Making};
 use crate::task::Task;
+
+/// SIGKILL, by Linux's number.
+const KILL: u32 = 9;
 
 /// The tasks of one namespace.
 #[derive(Clone, Debug)]
@@ -31,19 +34,58 @@ pub(crate) struct Tasks {
     pub(crate) scope: Scope,
 }
 
+/// What there is of a task.
+enum Found {
+    Task(Arc<Task>),
+    /// It is being made, and not done in the time that asking for a state may take.
+    Making(Making),
+}
+
 impl Tasks {
-    /// The task of a container: one that is known, or one whose bundle tells how to reach it.
+    /// The task of a container: one that is known, or one whose bundle tells how to reach it. One that
+    /// is being made is none yet, but waited for a little.
     async fn find(&self, id: &str) -> Result<Arc<Task>> {
+        match self.look(id).await? {
+            Found::Task(task) => Ok(task),
+            Found::Making(_) => Err(Error::not_found(format!("task {id:?}"))),
+        }
+    }
+
+    /// The task of a container, for who ends it: one that is being made is waited for, lest it is there
+    /// when its container is not. With `give_up`, it is undone if that takes longer.
+    ///
+    /// # Errors
+    /// Unavailable when it is still being made after `timeouts.start`.
+    async fn find_to_end(&self, id: &str, give_up: bool) -> Result<Arc<Task>> {
+        let limit = self.runtime.config.timeouts.start;
+        let made = async {
+            loop {
+                match self.look(id).await? {
+                    Found::Task(task) => return Ok(task),
+                    Found::Making(making) if give_up => {
+                        making.give_up();
+                        making.done().await;
+                    }
+                    Found::Making(making) => making.done().await,
+                }
+            }
+        };
+        let late = |_| Err(Error::unavailable(format!("task {id:?} is being made")));
+        tokio::time::timeout(limit, made).await.unwrap_or_else(late)
+    }
+
+    async fn look(&self, id: &str) -> Result<Found> {
         check_identifier(id)?;
         let none = || Error::not_found(format!("task {id:?}"));
         let key = (self.scope.namespace.clone(), id.to_owned());
         let limit = self.runtime.config.timeouts.state;
         loop {
             match self.runtime.reserve_or(&key) {
-                Err(Holder::Task(task)) => return Ok(task),
-                // It is being made; a task is one when that is done.
-                Err(Holder::Busy(gate)) => {
-                    drop(tokio::time::timeout(limit, gate.lock()).await.map_err(|_| none())?);
+                Err(Holder::Task(task)) => return Ok(Found::Task(task)),
+                Err(Holder::Busy(making)) => {
+                    if tokio::time::timeout(limit, making.done()).await.is_err() {
+                        return Ok(Found::Making(making));
+                    }
                 }
                 Ok(reserved) => {
                     let bundle = Bundle::of(&self.runtime.config, &key.0, id);
@@ -58,7 +100,7 @@ impl Tasks {
                         }
                         Ok(reached)
                     });
-                    return reached.await?.ok_or_else(none);
+                    return reached.await?.map(Found::Task).ok_or_else(none);
                 }
             }
         }
@@ -190,7 +232,7 @@ impl TaskService for Tasks {
     }
 
     async fn delete(&self, container: &str) -> Result<Deleted> {
-        let task = self.find(container).await?;
+        let task = self.find_to_end(container, false).await?;
         self.runtime.run(self.clone().delete_whole(task)).await
     }
 
@@ -241,7 +283,10 @@ impl TaskService for Tasks {
             signal,
             all,
         };
-        self.tell(&process.container, "Kill", &ask).await
+        let give_up = signal == KILL && process.exec.is_none();
+        let task = self.find_to_end(&process.container, give_up).await?;
+        let killed = task.client.call::<()>("Kill", &ask).await;
+        killed.map_err(|error| about(error, &process.container))
     }
 
     async fn exec(&self, process: ExecProcess) -> Result<()> {

@@ -94,6 +94,12 @@ impl Monitor {
             Err(error) if error.is_not_found() => None,
             Err(error) => return Err(error),
         };
+        // After its task: who ends one by hand says so in the labels before.
+        let containers = self.store.containers(scope);
+        let container = match containers.get(&container.id).await {
+            Err(error) if error.is_not_found() => return Ok(()),
+            container => container?,
+        };
         match policy::decide(&container.labels, found)? {
             Change::None => Ok(()),
             Change::Stop => end(&*tasks, &container.id).await,
@@ -101,7 +107,7 @@ impl Monitor {
                 let label = format!("labels.{}", policy::COUNT);
                 let mut counted = container.clone();
                 counted.labels.insert(policy::COUNT.to_owned(), count.to_string());
-                self.store.containers(scope).update(counted, &[label]).await?;
+                containers.update(counted, &[label]).await?;
                 end(&*tasks, &container.id).await?;
                 tracing::info!(namespace = %scope.namespace, id = container.id, count, "restart");
                 self.start(scope, &*tasks, &container).await
@@ -125,7 +131,15 @@ impl Monitor {
         tasks
             .create(CreateTask { container: id.clone(), rootfs, stdio, ..CreateTask::default() })
             .await?;
-        let started = tasks.start(&ProcessId::init(&id)).await;
+        let started = async {
+            // By hand in the meantime, when there was no task to end.
+            let now = self.store.containers(scope).get(&id).await?;
+            if policy::is_stopped(&now.labels) {
+                return Err(Error::cancelled("it was stopped by hand meanwhile"));
+            }
+            tasks.start(&ProcessId::init(&id)).await
+        }
+        .await;
         if started.is_err() {
             // The next round begins from nothing.
             let _ = tasks.delete(&id).await;

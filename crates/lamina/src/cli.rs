@@ -20,8 +20,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use lamina_core::{Error, Result};
 
-pub(crate) use context::Context;
 use context::Looked;
+pub(crate) use context::{Context, Runs};
 pub(crate) use failure::{Exited, each};
 use globals::Globals;
 pub(crate) use interrupt::{ignored, until_interrupted};
@@ -49,13 +49,13 @@ pub(crate) struct Cli {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     if let Some(logger) = cli.verb.logger() {
-        let failed = |error| failure::report(&error, None, Looked::Host);
+        let failed = |error| failure::report(&error, None, Looked::Host, Runs::Nothing);
         return logger.run().err().map_or(ExitCode::SUCCESS, failed);
     }
     let mut out = Out::stdout();
     let settings = match Settings::resolve(&cli.globals) {
         Ok(settings) => settings,
-        Err(error) => return failure::report(&error, None, Looked::Host),
+        Err(error) => return failure::report(&error, None, Looked::Host, Runs::Nothing),
     };
     match (cli.globals.debug, cli.verb.serves()) {
         (true, _) => log_to_stderr("debug"),
@@ -72,10 +72,10 @@ pub(crate) fn main() -> ExitCode {
         false => tokio::runtime::Builder::new_current_thread(),
     };
     let result = block_on(runtime, cli.verb.run(&mut context));
-    let looked = context.looked();
+    let (looked, runs) = (context.looked(), context.runs());
     match result.and(out.finish()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failure::report(&error, Some(&settings), looked),
+        Err(error) => failure::report(&error, Some(&settings), looked, runs),
     }
 }
 

@@ -25,7 +25,8 @@ fn serve(lamina: &Lamina<'_>, image: &str) -> Result<()> {
     lamina.run(&["run", "-d", "--name", "redis", "--workdir", "/srv", image, "redis-server"])?;
     lamina.run(&["ps"])?;
     let begun = Instant::now();
-    while !process::status_quietly(&mut lamina.command(&["exec", "redis", "redis-cli", "ping"]))? {
+    // It needs a moment to listen.
+    while process::ask(&mut lamina.command(&["exec", "redis", "redis-cli", "ping"])).is_err() {
         if begun.elapsed() > PATIENCE {
             lamina.run(&["logs", "redis"])?;
             bail!("redis does not answer");

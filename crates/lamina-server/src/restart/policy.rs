@@ -59,18 +59,26 @@ pub(super) fn decide(labels: &Labels, found: Option<Found>) -> Result<Change> {
         return Ok(Change::None);
     }
     let count = label(COUNT).parse().unwrap_or(0_u64);
-    let again = match Policy::parse(label(POLICY))? {
+    let policy = Policy::parse(label(POLICY))?;
+    if is_stopped(labels) {
+        return Ok(Change::None);
+    }
+    let again = match policy {
         Policy::No => false,
         Policy::Always => true,
         Policy::OnFailure { most } => {
             let failed = found.is_some_and(|found| found.exit_status != 0);
             failed && (most == 0 || count < most)
         }
-        Policy::UnlessStopped => {
-            !["1", "t", "T", "true", "TRUE", "True"].contains(&label(EXPLICITLY_STOPPED))
-        }
+        Policy::UnlessStopped => true,
     };
     Ok(if again { Change::Start { count: count + 1 } } else { Change::None })
+}
+
+/// Whether a user has stopped it. Whatever the policy: `stop` is to end it.
+pub(super) fn is_stopped(labels: &Labels) -> bool {
+    let label = labels.get(EXPLICITLY_STOPPED).map_or("", String::as_str);
+    ["1", "t", "T", "true", "TRUE", "True"].contains(&label)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +158,8 @@ mod tests {
             (&[("policy", "unless-stopped")], well, start(1)),
             (&[("policy", "unless-stopped"), ("explicitly-stopped", "false")], well, start(1)),
             (&[("policy", "unless-stopped"), ("explicitly-stopped", "true")], well, Change::None),
+            (&[("explicitly-stopped", "true")], None, Change::None),
+            (&[("policy", "on-failure"), ("explicitly-stopped", "1")], badly, Change::None),
             (&[], Some((Status::Created, 0)), start(1)),
         ] {
             let labels = [&[("status", "running")], labels].concat();

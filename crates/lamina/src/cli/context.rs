@@ -18,6 +18,20 @@ pub(crate) struct Context<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) out: &'a mut Out,
     looked: Cell<Looked>,
+    runs: Cell<Runs>,
+}
+
+/// Whose exit code a verb's is to be: what failed then is told from what the program did by codes that
+/// programs leave to shells, as Docker does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Runs {
+    /// The verb's own.
+    #[default]
+    Nothing,
+    /// A program's, in a container that there is.
+    InContainer,
+    /// A container's.
+    Container,
 }
 
 /// Where a verb looked for things: whoever does not find them may have meant another place.
@@ -34,7 +48,7 @@ pub(crate) enum Looked {
 
 impl<'a> Context<'a> {
     pub(crate) fn new(settings: &'a Settings, out: &'a mut Out) -> Self {
-        Context { settings, out, looked: Cell::default() }
+        Context { settings, out, looked: Cell::default(), runs: Cell::default() }
     }
 
     /// The store, through the daemon or by its lock.
@@ -75,6 +89,16 @@ impl<'a> Context<'a> {
         let snapshotter = session.snapshotter(&self.scope(), &self.settings.snapshotter)?;
         self.looked.set(Looked::Snapshotter);
         Ok(snapshotter)
+    }
+
+    /// Says whose exit code is to be ours.
+    pub(crate) fn set_runs(&self, runs: Runs) {
+        self.runs.set(runs);
+    }
+
+    /// Whose exit code is to be ours.
+    pub(super) fn runs(&self) -> Runs {
+        self.runs.get()
     }
 
     /// Where the verb looked for things.

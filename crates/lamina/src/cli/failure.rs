@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use lamina_core::{Error, Kind, Result};
 
 use super::Settings;
-use super::context::Looked;
+use super::context::{Looked, Runs};
 use super::interrupt::Interrupted;
 use super::settings::DEFAULT_ROOT;
 
@@ -39,7 +39,12 @@ impl std::fmt::Display for Exited {
 impl std::error::Error for Exited {}
 
 /// Prints an error with its hints. Returns the exit code of a command that failed.
-pub(super) fn report(error: &Error, settings: Option<&Settings>, looked: Looked) -> ExitCode {
+pub(super) fn report(
+    error: &Error,
+    settings: Option<&Settings>,
+    looked: Looked,
+    runs: Runs,
+) -> ExitCode {
     if let Some(Exited(code)) = error.source().and_then(|by| by.downcast_ref::<Exited>()) {
         return ExitCode::from(*code);
     }
@@ -54,7 +59,26 @@ pub(super) fn report(error: &Error, settings: Option<&Settings>, looked: Looked)
         }
         cause = by.source();
     }
-    ExitCode::FAILURE
+    match runs {
+        Runs::Nothing => ExitCode::FAILURE,
+        Runs::InContainer => not_run(&error.chain()).map_or(ExitCode::FAILURE, ExitCode::from),
+        Runs::Container => ExitCode::from(not_run(&error.chain()).unwrap_or(NOT_MADE)),
+    }
+}
+
+/// What came in the way of the program was not the program.
+const NOT_MADE: u8 = 125;
+
+/// The exit code for a program that is there and cannot be run, or is not there, by what runc says of it.
+fn not_run(text: &str) -> Option<u8> {
+    let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+    if !says(&["container process"]) || !says(&["exec: \""]) {
+        return None;
+    }
+    if says(&["executable file not found", "no such file or directory"]) {
+        return Some(127);
+    }
+    says(&["permission denied", "is a directory", "exec format error"]).then_some(126)
 }
 
 /// Does something to each of several things, all of them even if one fails.
@@ -132,6 +156,19 @@ fn hints(error: &Error, settings: Option<&Settings>, looked: Looked) -> Vec<Stri
              on the store directly"
                 .to_owned(),
         ),
+        Kind::DeadlineExceeded if text.starts_with("the daemon has it: the shim") => hints.push(
+            "end the shim, a process that has the container's identifier after -id; the daemon \
+             cleans up after it then"
+                .to_owned(),
+        ),
+        _ if no_runtime(&text) => hints.push(
+            "containers need runc and containerd's containerd-shim-runc-v2; Debian has them as \
+             packages runc and containerd"
+                .to_owned(),
+        ),
+        Kind::FailedPrecondition if text.starts_with("process ") && text.ends_with(" is running") => {
+            hints.push("`lamina stop` asks it to end, and -f kills it".to_owned());
+        }
         // It is in an image; another namespace would not have it either.
         Kind::NotFound if text.contains(" of the root file system ") => {}
         Kind::NotFound if looked == Looked::Snapshotter => hints.push(format!(
@@ -153,6 +190,12 @@ fn hints(error: &Error, settings: Option<&Settings>, looked: Looked) -> Vec<Stri
         _ => {}
     }
     hints
+}
+
+/// Whether a program is missing that containers need.
+fn no_runtime(text: &str) -> bool {
+    text.contains("is not installed: there is no containerd-shim-")
+        || text.contains("exec: \"runc\": executable file not found")
 }
 
 /// Whether input was over a limit of ours, rather than something used up.

@@ -21,6 +21,10 @@ pub(crate) struct Globals {
     #[arg(long, global = true, env = "LAMINA_ADDRESS", value_name = "SOCKET")]
     pub(super) address: Option<PathBuf>,
 
+    /// The same before the verb, as in ctr; behind it, -a is the verb's
+    #[arg(short = 'a', value_name = "SOCKET")]
+    pub(super) before: Option<PathBuf>,
+
     /// The namespace to work in [default: default]
     #[arg(long, short = 'n', global = true, env = "LAMINA_NAMESPACE", value_name = "NAME")]
     pub(super) namespace: Option<String>,

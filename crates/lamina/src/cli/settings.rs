@@ -41,7 +41,8 @@ impl Settings {
         // A variable that is empty says nothing.
         let snapshotter = typed.snapshotter.as_deref().filter(|name| !name.is_empty());
         let snapshotter = Chosen::new(snapshotter, config.snapshotter(&namespace));
-        let (address, root_is_typed) = (typed.address.clone(), typed.root.is_some());
+        let (address, root_is_typed) =
+            (typed.before.as_ref().or(typed.address.as_ref()).cloned(), typed.root.is_some());
         Ok(Settings { config, address, root_is_typed, namespace, snapshotter, warnings })
     }
 

@@ -15,7 +15,7 @@ use super::tasks::forward::Signals;
 use super::tasks::keys::Keys;
 use super::tasks::place::Place;
 use super::tasks::{Tasks, terminal};
-use crate::cli::{Context, Exited};
+use crate::cli::{Context, Exited, Runs};
 
 /// The type of a process's description.
 const TYPE_URL: &str = "types.containerd.io/opencontainers/runtime-spec/1/Process";
@@ -67,6 +67,7 @@ pub(crate) struct Exec {
 
 impl Exec {
     pub(crate) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
+        cx.set_runs(Runs::InContainer);
         if self.interactive && self.tty {
             terminal::check_input()?;
         }

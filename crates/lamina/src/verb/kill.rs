@@ -5,6 +5,7 @@ use lamina_core::Result;
 use lamina_core::task::ProcessId;
 use lamina_runtime::spec::signal;
 
+use super::run::restart;
 use super::tasks::Tasks;
 use crate::cli::{Context, each};
 use crate::out::visible;
@@ -25,6 +26,7 @@ impl Kill {
         let signal = signal::parse(&self.signal)?;
         let tasks = Tasks::reach(cx).await?;
         let killed = each(self.ids, async |id| {
+            restart::signalled(cx, &id, signal).await?;
             tasks.service.kill(&ProcessId::init(&id), signal, false).await?;
             cx.line(visible(&id))
         })

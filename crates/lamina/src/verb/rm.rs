@@ -4,6 +4,7 @@ use clap::Args;
 use lamina_core::Result;
 
 use super::run::make::ROOT_OF;
+use super::run::restart;
 use super::snapshot;
 use super::tasks::Tasks;
 use crate::cli::{Context, Session, each};
@@ -29,13 +30,17 @@ impl Rm {
         let removed = each(&self.ids, async |id| {
             match containers.get(id).await {
                 Ok(container) => {
+                    let container = match self.force {
+                        true => restart::stopped(&*containers, container).await?,
+                        false => container,
+                    };
                     if self.force {
                         tasks.kill_surely(cx, id).await?;
                     }
                     tasks.remove(cx, &session, &container).await?;
                 }
                 Err(error) if error.is_not_found() && self.force => {
-                    remove_rest(cx, &session, id).await?.then_some(()).ok_or(error)?;
+                    remove_rest(cx, &tasks, &session, id).await?.then_some(()).ok_or(error)?;
                 }
                 Err(error) => return Err(error),
             }
@@ -48,14 +53,15 @@ impl Rm {
     }
 }
 
-/// Removes the root of a container whose record was never made: a `run` of it was killed. Whether there
-/// was one.
-async fn remove_rest(cx: &Context<'_>, session: &Session, id: &str) -> Result<bool> {
+/// Removes what there is without a container's record: the task that a client left, and the root of one
+/// whose `run` was killed before it made the record. Whether there was something.
+async fn remove_rest(cx: &Context<'_>, tasks: &Tasks, session: &Session, id: &str) -> Result<bool> {
+    let task = tasks.end_orphan(cx, id).await?;
     let snapshotter = session.snapshotter(&cx.scope(), &cx.settings.snapshotter)?;
     match snapshotter.stat(id).await {
         Ok(found) if found.labels.get(ROOT_OF).is_some_and(|of| of == id) => {}
         Err(error) if !error.is_not_found() => return Err(error),
-        _ => return Ok(false),
+        _ => return Ok(task),
     }
     snapshot::deactivate(cx, session, id).await?;
     snapshotter.remove(id).await?;

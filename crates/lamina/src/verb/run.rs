@@ -13,7 +13,7 @@ use super::tasks::attach::{Attached, Drain};
 use super::tasks::forward::Signals;
 use super::tasks::keys::Keys;
 use super::tasks::{Tasks, terminal};
-use crate::cli::{Context, Exited, Session};
+use crate::cli::{Context, Exited, Runs, Session};
 use make::CreateArgs;
 use start::{Made, Mode};
 
@@ -39,6 +39,7 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
+        cx.set_runs(Runs::Container);
         let wish = self.create.wish(self.detach)?;
         if self.create.interactive && self.create.tty && !self.detach {
             terminal::check_input()?;
@@ -67,7 +68,9 @@ impl Run {
         {
             Ok(None) => {
                 tasks.close().await;
-                return cx.line(&container.id);
+                let id = container.id.clone();
+                restart::kept(cx, container).await?;
+                return cx.line(&id);
             }
             Ok(Some(attached)) => attend(&tasks, &container.id, attached, &mut signals).await,
             Err(error) => {

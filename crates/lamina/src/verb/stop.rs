@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use lamina_core::task::{ProcessId, Status};
 use lamina_core::{Container, Error, Kind, Result};
-use lamina_runtime::spec::{labels, signal};
+use lamina_runtime::spec::signal;
 
 use super::run::restart;
 use super::tasks::Tasks;
@@ -39,14 +39,7 @@ impl Stop {
             let record = {
                 let session = cx.connect().await?;
                 let containers = session.containers(&cx.scope());
-                let record = containers.get(id).await?;
-                match restart::explicitly(true, &record.labels) {
-                    None => record,
-                    Some((path, labels)) => {
-                        let changed = Container { labels, ..record };
-                        containers.update(changed, &[path]).await?
-                    }
-                }
+                restart::stopped(&*containers, containers.get(id).await?).await?
             };
             self.stop(&tasks, &record).await?;
             cx.line(visible(id))
@@ -57,8 +50,10 @@ impl Stop {
     }
 
     async fn stop(&self, tasks: &Tasks, container: &Container) -> Result<()> {
-        let text = self.signal.as_ref().or_else(|| container.labels.get(labels::STOP_SIGNAL));
-        let number = signal::parse(text.map_or("TERM", String::as_str))?;
+        let number = match &self.signal {
+            Some(signal) => signal::parse(signal)?,
+            None => restart::stop_signal(&container.labels)?,
+        };
         end(tasks, &container.id, number, Duration::from_secs(self.time)).await
     }
 }

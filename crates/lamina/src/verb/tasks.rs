@@ -14,17 +14,24 @@ pub(super) mod terminal;
 
 use std::ffi::OsString;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lamina_core::event::NoEvents;
 use lamina_core::task::ProcessId;
 use lamina_core::{Container, Error, Kind, Result, TaskService};
 use lamina_runtime::{Config, Runtime, Timeouts};
 
+use super::stop::KILL;
 use crate::cli::{Context, Session, Settings};
 
 /// How long a shim may take to end a program that is killed.
 const ANSWER: Duration = Duration::from_secs(20);
+
+/// How long a daemon may take for that, and to undo what it makes just then.
+const UNDONE: Duration = Duration::from_secs(90);
+
+/// How soon a daemon is asked again.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// Where shims are looked for when the environment does not say.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -77,19 +84,47 @@ impl Tasks {
     /// # Errors
     /// Those of its shim, and of the daemon that has it.
     pub(super) async fn kill_surely(&self, cx: &Context<'_>, id: &str) -> Result<()> {
-        let ending = super::stop::end(self, id, super::stop::KILL, Duration::ZERO);
-        let ended = tokio::time::timeout(ANSWER, ending).await.unwrap_or_else(|_| {
+        let silent = || {
             let message = format!("the shim of container {id:?} does not answer");
-            Err(Error::new(Kind::DeadlineExceeded, message))
-        });
+            Error::new(Kind::DeadlineExceeded, message)
+        };
+        let limit = if self.runtime.is_some() { ANSWER } else { UNDONE };
+        let begun = Instant::now();
+        let ended = loop {
+            let ended = tokio::time::timeout(limit, self.kill(id)).await;
+            match ended.unwrap_or_else(|_| Err(silent())) {
+                // A daemon may just be cleaning up after it.
+                Err(error)
+                    if error.kind() == Kind::DeadlineExceeded
+                        && self.runtime.is_none()
+                        && begun.elapsed() < ANSWER =>
+                {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                ended => break ended,
+            }
+        };
         match (&self.runtime, ended) {
             (Some(runtime), Err(error)) => match runtime.destroy(&cx.scope(), id).await {
                 Err(gone) if gone.is_not_found() => Ok(()),
                 Err(stays) => Err(error.context(stays.chain())),
                 Ok(()) => Ok(()),
             },
+            (None, Err(error)) if error.kind() == Kind::DeadlineExceeded => {
+                Err(error.context("the daemon has it"))
+            }
             (_, ended) => ended,
         }
+    }
+
+    async fn kill(&self, id: &str) -> Result<()> {
+        let process = ProcessId::init(id);
+        match self.service.get(&process).await {
+            // One that is being made is found by who kills it; the client that wanted it may be gone.
+            Err(error) if error.is_not_found() => self.signal(&process, KILL).await?,
+            _ => {}
+        }
+        super::stop::end(self, id, KILL, Duration::ZERO).await
     }
 
     /// Lets go of the tasks, which live on.
@@ -125,14 +160,31 @@ impl Tasks {
             absent_or(snapshotter.remove(&container.snapshot_key).await)?;
         }
         place::Place::of(cx, session, &container.id).await?.remove()?;
-        absent_or(session.containers(&scope).delete(&container.id).await)
+        absent_or(session.containers(&scope).delete(&container.id).await)?;
+        // Made while there was a record, by who is no daemon's client any more.
+        self.end_orphan(cx, &container.id).await.map(drop)
+    }
+
+    /// Ends the task of a container that has no record. Whether there was one.
+    ///
+    /// # Errors
+    /// As [`kill_surely`](Self::kill_surely).
+    pub(super) async fn end_orphan(&self, cx: &Context<'_>, id: &str) -> Result<bool> {
+        if absent_or(self.service.get(&ProcessId::init(id)).await.map(Some))?.is_none() {
+            return Ok(false);
+        }
+        self.kill_surely(cx, id).await?;
+        absent_or(self.service.delete(id).await.map(drop))?;
+        Ok(true)
     }
 }
 
 /// What is gone already needs not be taken away.
-fn absent_or(result: Result<()>) -> Result<()> {
+fn absent_or<T: Default>(result: Result<T>) -> Result<T> {
     match result {
-        Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Unimplemented) => Ok(()),
+        Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Unimplemented) => {
+            Ok(T::default())
+        }
         result => result,
     }
 }

@@ -83,7 +83,7 @@ impl TestEnvironment {
         let mut content = content.as_ref().to_vec();
         if self.has_daemon() && name == "config.toml" {
             // The next command starts another, which reads it.
-            self.daemon.take();
+            self.end_daemon();
             content.extend(NO_GC.as_bytes());
         }
         std::fs::write(&path, content).unwrap();
@@ -92,6 +92,11 @@ impl TestEnvironment {
 
     fn has_daemon(&self) -> bool {
         crate::DAEMON && self.embedded.is_none()
+    }
+
+    /// Ends the daemon; the next command starts another.
+    pub(crate) fn end_daemon(&self) {
+        self.daemon.take();
     }
 
     /// Starts the daemon unless it runs.
@@ -161,8 +166,14 @@ impl TestEnvironment {
     /// What a command says on stderr that fails and prints nothing.
     #[track_caller]
     pub(crate) fn fails<A: AsRef<OsStr>>(&self, args: &[A]) -> String {
+        self.fails_with(1, args)
+    }
+
+    /// As [`fails`](Self::fails), with another exit code.
+    #[track_caller]
+    pub(crate) fn fails_with<A: AsRef<OsStr>>(&self, code: i32, args: &[A]) -> String {
         let run = self.run(args);
-        assert_eq!((run.code, run.stdout.as_str()), (1, ""), "stderr: {}", run.stderr);
+        assert_eq!((run.code, run.stdout.as_str()), (code, ""), "stderr: {}", run.stderr);
         assert!(run.stderr.starts_with("error: "), "{}", run.stderr);
         run.stderr
     }
@@ -210,7 +221,9 @@ const EMBEDDED: &[(&str, &str)] = &[
     ("image::quiet_and_packed", "it asks for another durability than the daemon's"),
     ("image::what_waits", "a daemon says once that a layer waits"),
     ("image_mount::prune_leaves", "it opens the store beside the command"),
-    ("run_faults::", "a daemon finishes what a command began, and has programs of its own"),
+    ("run_faults::privileged_who_is_not_root", "nobody is asked"),
+    ("run_faults::privileged_a_shim_that_stands", "a daemon's shims are ended by hand"),
+    ("run_host::privileged_containers_run_where", "a daemon would have other control groups"),
     ("pull_terminal::ctrl_c", "it looks with fsck, which is the owner's"),
     ("pull_terminal::a_pull_that_a_signal", "it looks with fsck, which is the owner's"),
     ("pull_terminal::a_second_signal", "it looks with fsck, which is the owner's"),

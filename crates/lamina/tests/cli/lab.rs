@@ -7,7 +7,7 @@ use lamina_core::Platform;
 use lamina_testkit::image::{Flavor, ImageBuilder};
 use lamina_testkit::registry::TestRegistry;
 use lamina_testkit::tar::{Entry, TarBuilder};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::environment::TestEnvironment;
 
@@ -37,7 +37,18 @@ pub(crate) struct Lab {
 
 impl Lab {
     pub(crate) fn new(busybox: &Path, name: &str) -> Lab {
-        let registry = TestRegistry::start();
+        Lab::with_config(
+            busybox,
+            name,
+            json!({"Env": ["PATH=/bin"], "Cmd": ["echo", "from the image"]}),
+        )
+    }
+
+    /// With another config of the image.
+    pub(crate) fn with_config(busybox: &Path, name: &str, config: Value) -> Lab {
+        let env = TestEnvironment::new().with_snapshotter("overlayfs").on_tmpfs("size=256m");
+        let namespace = format!("run-{name}-{}", std::process::id());
+        let lab = Lab { env, registry: TestRegistry::start(), namespace };
         let entries =
             ["sh", "echo", "sleep", "cat", "id", "stty", "tty", "env", "hostname", "grep", "mount"]
                 .map(|applet| Entry::symlink(format!("bin/{applet}"), "busybox"));
@@ -47,14 +58,24 @@ impl Lab {
             Entry::file("etc/passwd", "root:x:0:0::/:/bin/sh\nbob:x:7:8::/:/bin/sh\n"),
             Entry::file("bin/busybox", fs::read(busybox).unwrap()).mode(0o755),
         ];
+        lab.push("busybox", files.into_iter().chain(entries), config);
+        lab
+    }
+
+    /// Puts an image of one layer into the registry; answers its name.
+    pub(crate) fn push(
+        &self,
+        name: &str,
+        files: impl IntoIterator<Item = Entry>,
+        config: Value,
+    ) -> String {
         let image = ImageBuilder::new(Flavor::Oci)
             .platform(Platform::host())
-            .layer(TarBuilder::archive(files.into_iter().chain(entries)))
-            .config(json!({"Env": ["PATH=/bin"], "Cmd": ["echo", "from the image"]}))
+            .layer(TarBuilder::archive(files))
+            .config(config)
             .build();
-        registry.push("busybox", "1", &image);
-        let env = TestEnvironment::new().with_snapshotter("overlayfs").on_tmpfs("size=256m");
-        Lab { env, registry, namespace: format!("run-{name}-{}", std::process::id()) }
+        self.registry.push(name, "1", &image);
+        format!("{}/{name}:1", self.registry.host())
     }
 
     pub(crate) fn image(&self) -> String {
@@ -70,16 +91,25 @@ impl Lab {
     }
 
     /// No container, snapshot, bundle, FIFO or log is left.
+    #[track_caller]
     pub(crate) fn assert_clean(&self) {
-        assert_eq!(self.ok(&["ps", "--all"]), "CONTAINER IMAGE PID STATUS\n");
-        let active = self.ok(&["snapshot", "ls", "kind==active"]);
-        assert_eq!(active, "KEY PARENT KIND\n");
+        assert_eq!(self.left(), "");
+    }
+
+    /// What there is of containers, snapshots, bundles, FIFOs and logs.
+    pub(crate) fn left(&self) -> String {
+        let mut left = String::new();
+        for listing in [&["ps", "--all"][..], &["task", "ls"], &["snapshot", "ls", "kind==active"]]
+        {
+            left.extend(self.ok(listing).lines().skip(1).map(|line| format!("{line}\n")));
+        }
         let bundles = format!("state/io.containerd.runtime.v2.task/{}", self.namespace);
         let logs = self.env.root().join("containers").join(&self.namespace);
         for place in [self.env.temp().join(bundles), logs] {
-            let left = fs::read_dir(&place).map_or(0, Iterator::count);
-            assert_eq!(left, 0, "{}", place.display());
+            let entries = fs::read_dir(&place).into_iter().flatten().flatten();
+            left.extend(entries.map(|entry| format!("{}\n", entry.path().display())));
         }
+        left
     }
 }
 

@@ -41,6 +41,12 @@ fn privileged_records_and_tasks_are_shown_in_ctrs_columns() {
     assert_eq!(lab.ok(&["task", "resume", "c"]), "c\n");
     let metrics = lab.ok(&["task", "metrics", "c"]);
     says(&metrics, &["TIMESTAMP", "METRIC", "pids.current", "memory."]);
+    if let Some(line) = metrics.lines().find(|line| line.starts_with("cpuacct.usage_percpu")) {
+        let each = line.split_once('[').unwrap().1.strip_suffix(']').unwrap().split(' ');
+        assert!(each.map(|one| one.parse::<u64>().unwrap()).sum::<u64>() > 0, "{line}");
+    } else {
+        assert!(!metrics.contains("cpuacct"), "{metrics}");
+    }
     let run = lab.env.run(&lab.args(&["task", "exec", "c", "echo", "hello"]));
     assert_eq!(run.stdout, "hello\n");
     says(&lab.env.fails(&lab.args(&["task", "delete", "c"])), &["running"]);

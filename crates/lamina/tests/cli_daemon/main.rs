@@ -41,10 +41,15 @@ mod namespace;
 mod pull_access;
 #[path = "../cli/pull_terminal.rs"]
 mod pull_terminal;
+mod restart;
 #[path = "../cli/run.rs"]
 mod run;
+#[path = "../cli/run_each.rs"]
+mod run_each;
 #[path = "../cli/run_faults.rs"]
 mod run_faults;
+#[path = "../cli/run_host.rs"]
+mod run_host;
 #[path = "../cli/run_logs.rs"]
 mod run_logs;
 #[path = "../cli/run_terminal.rs"]

@@ -3,15 +3,19 @@
 
 use std::str::FromStr;
 
-use lamina_core::{Error, Filters, Labels, Result};
+use lamina_core::{Container, ContainerStore, Error, Filters, Host as _, Labels, Result};
+use lamina_runtime::spec::{labels, signal};
 
-use crate::cli::Session;
+use crate::cli::{Context, Session};
+use crate::verb::stop::KILL;
 
 /// Labels of the daemon's monitor.
 const STATUS: &str = "containerd.io/restart.status";
 const POLICY: &str = "containerd.io/restart.policy";
 const LOG: &str = "containerd.io/restart.loguri";
-/// Set on what was stopped by hand, and not on what ended.
+/// How often it was started again.
+const COUNT: &str = "containerd.io/restart.count";
+/// Set on what was stopped by hand, or not started yet, and not on what ended.
 const STOPPED: &str = "containerd.io/restart.explicitly-stopped";
 
 /// When a container is started again.
@@ -43,10 +47,11 @@ impl FromStr for Restart {
 }
 
 impl Restart {
-    /// The labels of a container whose output goes to `log`.
+    /// The labels of a container whose output goes to `log`. Until [`started`] the monitor leaves it to
+    /// who makes it.
     pub(super) fn label(&self, log: &str, labels: &mut Labels) {
         let Restart::Policy(policy) = self else { return };
-        for (key, value) in [(STATUS, "running"), (POLICY, policy), (LOG, log)] {
+        for (key, value) in [(STATUS, "running"), (POLICY, policy), (LOG, log), (STOPPED, "true")] {
             labels.insert(key.to_owned(), value.to_owned());
         }
     }
@@ -74,13 +79,79 @@ impl Restart {
     }
 }
 
-/// What is to change in the labels of a container that is stopped or started by hand; none for one
-/// that nobody starts again anyway.
-pub(in crate::verb) fn explicitly(stopped: bool, labels: &Labels) -> Option<(String, Labels)> {
-    labels.contains_key(STATUS).then(|| {
-        let value = if stopped { "true" } else { "" };
-        (format!("labels.{STOPPED}"), Labels::from([(STOPPED.to_owned(), value.to_owned())]))
-    })
+/// Says in a container's labels that it was stopped by hand, or is about to be: nobody starts it again.
+///
+/// # Errors
+/// Those of the store.
+pub(in crate::verb) async fn stopped(
+    containers: &dyn ContainerStore,
+    container: Container,
+) -> Result<Container> {
+    change(containers, container, &[(STOPPED, "true")]).await
+}
+
+/// Says in a container's labels that it was started by hand, from when on it is started again.
+///
+/// # Errors
+/// Those of the store.
+pub(in crate::verb) async fn started(
+    containers: &dyn ContainerStore,
+    container: Container,
+) -> Result<Container> {
+    change(containers, container, &[(STOPPED, ""), (COUNT, "")]).await
+}
+
+/// As [`started`], for a container that was left running.
+///
+/// # Errors
+/// Those of the store.
+pub(in crate::verb) async fn kept(cx: &Context<'_>, container: Container) -> Result<()> {
+    if !container.labels.contains_key(STATUS) {
+        return Ok(());
+    }
+    let session = cx.connect().await?;
+    started(&*session.containers(&cx.scope()), container).await.map(drop)
+}
+
+/// As [`stopped`], for a container that gets a signal, if it is one that ends it. Without a daemon nobody
+/// starts it again anyway.
+///
+/// # Errors
+/// Those of the daemon.
+pub(in crate::verb) async fn signalled(cx: &Context<'_>, id: &str, number: u32) -> Result<()> {
+    let Some(daemon) = cx.daemon().await? else { return Ok(()) };
+    let containers = daemon.client.containers(&cx.scope());
+    let container = match containers.get(id).await {
+        // A task can be without a record, if its client wants that.
+        Err(error) if error.is_not_found() => return Ok(()),
+        container => container?,
+    };
+    match number == KILL || number == stop_signal(&container.labels)? {
+        true => stopped(&*containers, container).await.map(drop),
+        false => Ok(()),
+    }
+}
+
+/// The signal that asks a container's program to end.
+///
+/// # Errors
+/// InvalidArgument for a label that names none.
+pub(in crate::verb) fn stop_signal(labels: &Labels) -> Result<u32> {
+    signal::parse(labels.get(labels::STOP_SIGNAL).map_or("TERM", String::as_str))
+}
+
+/// Changes labels of a container that somebody starts again; others have none of these.
+async fn change(
+    containers: &dyn ContainerStore,
+    container: Container,
+    labels: &[(&str, &str)],
+) -> Result<Container> {
+    if !container.labels.contains_key(STATUS) {
+        return Ok(container);
+    }
+    let paths: Vec<String> = labels.iter().map(|(key, _)| format!("labels.{key}")).collect();
+    let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    containers.update(Container { labels: labels.collect(), ..container }, &paths).await
 }
 
 #[cfg(test)]

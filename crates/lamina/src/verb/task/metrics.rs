@@ -3,7 +3,7 @@
 use clap::Args;
 use lamina_core::{Error, Filters, Result};
 use lamina_runtime::metrics;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::cli::Context;
 use crate::out::{FormatArg, Table};
@@ -34,7 +34,7 @@ impl Metrics {
         let values = metrics::read(&metric.data)?;
         let time = metric.timestamp.to_string();
         if self.format.is_json() {
-            let values = values.into_iter().map(|(name, value)| (name.to_owned(), value.into()));
+            let values = values.into_iter().map(|(name, value)| (name.to_owned(), json!(value)));
             let mut all: Map<String, Value> = values.collect();
             all.insert("ID".to_owned(), metric.id.into());
             all.insert("Timestamp".to_owned(), time.into());

@@ -3,7 +3,7 @@
 use clap::Args;
 use lamina_core::Result;
 
-use crate::cli::{Context, Exited};
+use crate::cli::{Context, Exited, Runs};
 use crate::verb::run::start::{self, Mode};
 use crate::verb::run::{self, need_root, restart};
 use crate::verb::tasks::Tasks;
@@ -33,18 +33,15 @@ pub(crate) struct Start {
 
 impl Start {
     pub(super) async fn run(self, cx: &mut Context<'_>) -> Result<()> {
+        cx.set_runs(Runs::InContainer);
         need_root()?;
         let mut signals = Signals::listen()?;
         let (container, made) = {
             let session = cx.connect().await?;
             let containers = session.containers(&cx.scope());
-            let mut container = containers.get(&self.id).await?;
+            let container = containers.get(&self.id).await?;
             if self.interactive && !self.detach && start::has_terminal(&container)? {
                 terminal::check_input()?;
-            }
-            if let Some((path, labels)) = restart::explicitly(false, &container.labels) {
-                let changed = lamina_core::Container { labels, ..container };
-                container = containers.update(changed, &[path]).await?;
             }
             let stdin = self.interactive;
             let mode = match self.detach {
@@ -58,7 +55,9 @@ impl Start {
         let keys = Some(self.detach_keys);
         let ended = match run::begin(&tasks, &container, made, self.detach, keys).await {
             Ok(Some(attached)) => run::attend(&tasks, &self.id, attached, &mut signals).await,
-            Ok(None) => cx.line(&self.id).map(|()| None),
+            Ok(None) => {
+                restart::kept(cx, container).await.and_then(|()| cx.line(&self.id)).map(|()| None)
+            }
             Err(error) => {
                 // The container stays, as it was before.
                 let _ = tasks.service.delete(&self.id).await;
