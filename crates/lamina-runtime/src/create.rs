@@ -16,7 +16,7 @@ use crate::checkpoint;
 use crate::exits::{self, blocking};
 use crate::kill;
 use crate::reload;
-use crate::runtime::Inner;
+use crate::runtime::{Holder, Inner, Key, Reserved};
 use crate::shim::answer::Endpoint;
 use crate::shim::client::Client;
 use crate::shim::{name, start};
@@ -35,7 +35,7 @@ pub(crate) async fn create(
     let containers = inner.host()?.containers(&Scope::new(namespace.clone()));
     let container = containers.get(&request.container).await?;
     let bundle = Bundle::of(&inner.config, &namespace, &container.id);
-    let reserved = inner.reserve(&(namespace, container.id.clone()))?;
+    let reserved = reserve(&inner, &(namespace, container.id.clone())).await?;
     if bundle.exists()
         && let Some(task) = reload::reach(&inner, &bundle).await?
     {
@@ -69,6 +69,23 @@ pub(crate) async fn create(
             Err(error)
         }
     }
+}
+
+/// Reserves the name. Whoever has it for a moment only, to look for such a task or to take one away, is
+/// waited for.
+async fn reserve(inner: &Arc<Inner>, key: &Key) -> Result<Reserved> {
+    let taken = || Error::already_exists(format!("task {:?}", key.1));
+    let free = async {
+        loop {
+            match inner.reserve_or(key) {
+                Ok(reserved) => return Ok(reserved),
+                Err(Holder::Task(_)) => return Err(taken()),
+                Err(Holder::Busy(making)) => making.done().await,
+            }
+        }
+    };
+    let limit = inner.config.timeouts.state;
+    tokio::time::timeout(limit, free).await.unwrap_or_else(|_| Err(taken()))
 }
 
 /// Who serves the task.

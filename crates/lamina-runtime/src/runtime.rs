@@ -229,6 +229,26 @@ impl Inner {
         }
     }
 
+    /// Takes a task's name from it while what there is of it is taken away; nobody reaches the bundle again
+    /// meanwhile, or makes another. None if it is not this one's.
+    pub(crate) fn retire(self: &Arc<Self>, task: &Task) -> Option<Reserved> {
+        let key = task.key();
+        let making = Making::default();
+        let open = making.gate.clone().try_lock_owned().ok()?;
+        let given_up = making.given_up.clone();
+        let mut tasks = self.lock();
+        let known = match tasks.get(&key) {
+            Some(Slot::Ready(known)) => Arc::as_ptr(known),
+            _ => return None,
+        };
+        if !std::ptr::eq(known, task) {
+            return None;
+        }
+        tasks.insert(key.clone(), Slot::Taken(making));
+        drop(tasks);
+        Some(Reserved { inner: self.clone(), key, kept: false, given_up, _open: open })
+    }
+
     /// Forgets a task, if it is still this one.
     pub(crate) fn forget(&self, task: &Task) {
         let mut tasks = self.lock();

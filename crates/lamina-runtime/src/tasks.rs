@@ -167,7 +167,7 @@ impl Tasks {
         let deleted = self.ask_delete(&task, &process).await?;
         // From here on the shim's end is no surprise.
         *gone = true;
-        self.runtime.forget(&task);
+        let retired = self.runtime.retire(&task);
         // A sandbox's shim ends with the sandbox.
         if task.bundle.sandbox().is_none() || task.bundle.shim().is_ok() {
             shut_down(&self.runtime, &task.client, task.id().to_owned()).await;
@@ -176,6 +176,7 @@ impl Tasks {
         if let Err(error) = exits::remove(&self.runtime, &task.bundle).await {
             tracing::error!(task = task.id(), "left something behind: {}", error.chain());
         }
+        drop(retired);
         Ok(deleted)
     }
 
