@@ -43,7 +43,7 @@ pub struct Daemon {
 }
 
 /// How long a daemon may take to start, and to end.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How much of its log is shown when a test fails.
 const SHOWN: usize = 60;
@@ -70,7 +70,7 @@ impl Daemon {
     /// # Panics
     /// As [`start`](Self::start).
     pub fn start_with(program: &Program, parent: &Path, more: &str) -> Daemon {
-        let folder = tempfile::Builder::new().prefix("daemon-").tempdir_in(parent);
+        let folder = tempfile::Builder::new().prefix("d").tempdir_in(parent);
         let dir = folder.expect("a folder");
         let at = dir.path();
         std::fs::write(at.join("config.toml"), config(at) + more).expect("write a configuration");
@@ -79,7 +79,7 @@ impl Daemon {
             Program::Containerd(path) => Command::new(path),
             Program::Lamina(path) => {
                 let mut command = Command::new(path);
-                command.arg("--root").arg(at.join("root")).arg("--state").arg(at.join("state"));
+                command.arg("--root").arg(at.join("root")).arg("--state").arg(at.join("s"));
                 command.arg("--address").arg(at.join("sock")).arg("serve");
                 command
             }
@@ -153,7 +153,7 @@ fn config(at: &Path) -> String {
     format!(
         "version = 2\n\
          root = \"{at}/root\"\n\
-         state = \"{at}/state\"\n\
+         state = \"{at}/s\"\n\
          disabled_plugins = [\"io.containerd.grpc.v1.cri\", \"io.containerd.nri.v1.nri\", \
          \"io.containerd.internal.v1.tracing\", \"io.containerd.tracing.processor.v1.otlp\"]\n\
          [grpc]\n\

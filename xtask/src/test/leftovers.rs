@@ -168,14 +168,30 @@ mod tests {
         assert_eq!(found, ["/tmp/t/a", "/tmp/t/with blank", "/mnt"].map(PathBuf::from));
     }
 
+    /// A folder that is gone when this is dropped, whatever became of the test.
+    struct Deleted(PathBuf);
+
+    impl Drop for Deleted {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
     #[test]
     fn files_and_processes_are_found_and_cleared() {
         let temp = std::env::temp_dir().join(format!("leftovers-{}", std::process::id()));
         fs::create_dir(&temp).unwrap();
+        let _held = Deleted(temp.clone());
         assert_eq!(scan(&temp).unwrap(), []);
         fs::write(temp.join("file"), "").unwrap();
         let mut child = Command::new("sleep").arg("60").env("TMPDIR", &temp).spawn().unwrap();
-        let found = scan(&temp).unwrap();
+        // A program's variables are not there yet at the very start of it.
+        let begun = Instant::now();
+        let mut found = scan(&temp).unwrap();
+        while found.len() < 2 && begun.elapsed() < Duration::from_secs(60) {
+            thread::sleep(Duration::from_millis(10));
+            found = scan(&temp).unwrap();
+        }
         assert!(
             matches!(&found[..], [Leftover::Process { pid, .. }, Leftover::File(_)] if *pid == child.id()),
             "{found:?}"

@@ -45,6 +45,10 @@ impl Tally {
 
     /// Takes the outcome of a second run of the tests that failed, named as in [`failed`](Self::failed).
     pub(crate) fn take_second_run(&mut self, tests: &[String], second: &Tally) {
+        // A program that ended before it told of all of them has proven nothing.
+        if second.failed.iter().any(|failed| !tests.contains(failed)) {
+            return;
+        }
         for test in tests.iter().filter(|test| !second.failed.contains(test)) {
             self.failed.retain(|failed| failed != test);
             self.flaky.push(test.clone());
@@ -100,6 +104,9 @@ mod tests {
         let names = ["store a", "store b"].map(str::to_owned);
         let mut tally = Tally { passed: 1, failed: names.to_vec(), ..Tally::default() };
         let second = Tally { passed: 1, failed: vec![names[1].clone()], ..Tally::default() };
+        let died = Tally { failed: vec!["store died".to_owned()], ..Tally::default() };
+        tally.take_second_run(&names, &died);
+        assert_eq!(tally.line(), "1 passed, 2 failed, 0 skipped");
         tally.take_second_run(&names, &second);
         assert_eq!(tally.line(), "2 passed, 1 failed, 0 skipped");
         assert_eq!((tally.failed, tally.flaky), (vec![names[1].clone()], vec![names[0].clone()]));
