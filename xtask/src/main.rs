@@ -14,6 +14,7 @@ mod setup;
 mod test;
 mod tidy;
 mod ui;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -37,6 +38,12 @@ const COMMANDS: &[Command] = &[
         args: "[--tier TIER]... [--no-install]",
         about: "set the machine up, then run every tier of tests (or only the named ones)",
         run: test::run,
+    },
+    Command {
+        name: "vm",
+        args: "[--package CRATE]... [--whole EXECUTABLE]... [TEST]...",
+        about: "boot a kernel with device-mapper and zfs, and run the tests vm_* in it",
+        run: vm::run,
     },
     Command {
         name: "peers",

@@ -101,7 +101,23 @@ pub(crate) const PACKAGES: &[Package] = &[
     Package {
         name: "busybox-static",
         programs: &["busybox"],
-        why: "privileged tests: the top layer of an image made of Debian's packages",
+        why: "privileged tests: the top layer of an image made of Debian's packages; vm tests",
+    },
+    Package {
+        name: "qemu-system-x86",
+        programs: &["qemu-system-x86_64"],
+        why: "vm tests: runs a kernel with device-mapper and zfs",
+    },
+    Package { name: "make", programs: &["make"], why: "vm tests: compiles the module of zfs" },
+    Package {
+        name: "dmsetup",
+        programs: &["dmsetup"],
+        why: "vm tests: the pool of docs/snapshotters/devmapper.md; not used by the driver",
+    },
+    Package {
+        name: "thin-provisioning-tools",
+        programs: &["thin_check"],
+        why: "vm tests: the judge of a pool",
     },
 ];
 

@@ -6,19 +6,19 @@
 //! and what they leave behind is a failure ([`leftovers`]). The last line of the output is
 //! `N passed, N failed, N skipped` ([`report`]).
 
-mod build;
+pub(crate) mod build;
 mod deny;
 mod leftovers;
-mod output;
-mod report;
-mod run;
-mod temp;
-mod tier;
+pub(crate) mod output;
+pub(crate) mod report;
+pub(crate) mod run;
+pub(crate) mod temp;
+pub(crate) mod tier;
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -26,7 +26,7 @@ use self::build::Executable;
 use self::report::{Tally, TierReport};
 use self::tier::Tier;
 use crate::repo::Repo;
-use crate::{peers, process, setup, tidy, ui};
+use crate::{peers, process, setup, tidy, ui, vm};
 
 /// `cargo xtask test`.
 pub(crate) fn run(repo: &Repo, args: &[String]) -> Result<ExitCode> {
@@ -46,6 +46,10 @@ pub(crate) fn run(repo: &Repo, args: &[String]) -> Result<ExitCode> {
     if options.tiers.iter().any(|tier| tier.runs_executables()) {
         reports.extend(run_tests(repo, &options.tiers)?);
     }
+    if options.by_default {
+        let tally = Tally::skip("vm", "it takes long, and runs when it is named: cargo xtask vm");
+        reports.push(TierReport { tier: Tier::Vm, tally, time: Duration::ZERO });
+    }
     let passed = report::print(&reports);
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -55,11 +59,13 @@ struct Options {
     /// In the order in which they run.
     tiers: Vec<Tier>,
     install: bool,
+    /// No tier was named.
+    by_default: bool,
 }
 
 impl Options {
     fn parse(args: &[String]) -> Result<Options> {
-        let mut options = Options { tiers: Vec::new(), install: true };
+        let mut options = Options { tiers: Vec::new(), install: true, by_default: false };
         let mut args = args.iter().map(String::as_str);
         while let Some(arg) = args.next() {
             match arg.split_once('=').unwrap_or((arg, "")) {
@@ -73,7 +79,9 @@ impl Options {
             }
         }
         if options.tiers.is_empty() {
-            options.tiers = Tier::ALL.to_vec();
+            let all = Tier::ALL.iter().copied();
+            options.tiers = all.filter(|tier| *tier != Tier::Vm).collect();
+            options.by_default = true;
         }
         options.tiers.sort();
         options.tiers.dedup();
@@ -109,7 +117,12 @@ fn check(repo: &Repo, tier: Tier) -> Result<Tally> {
             Ok(tally)
         }
         Tier::Deny => deny::run(repo),
-        Tier::Unit | Tier::Contract | Tier::Crash | Tier::Privileged | Tier::Conformance => {
+        Tier::Unit
+        | Tier::Contract
+        | Tier::Crash
+        | Tier::Privileged
+        | Tier::Conformance
+        | Tier::Vm => {
             bail!("{} runs executables", tier.name())
         }
     }
@@ -120,7 +133,7 @@ fn run_tests(repo: &Repo, tiers: &[Tier]) -> Result<Vec<TierReport>> {
     ui::heading("build");
     let started = Instant::now();
     let mut reports = Vec::new();
-    let executables = match build::build(repo) {
+    let executables = match build::build(repo, &[]) {
         Ok(executables) => executables,
         Err(error) => {
             let tally = broken("build", &error);
@@ -128,7 +141,8 @@ fn run_tests(repo: &Repo, tiers: &[Tier]) -> Result<Vec<TierReport>> {
         }
     };
     let temp = temp::create()?;
-    let peers = if tiers.contains(&Tier::Conformance) { Some(peers::ensure(repo)?) } else { None };
+    let asked = tiers.contains(&Tier::Conformance) || tiers.contains(&Tier::Vm);
+    let peers = if asked { Some(peers::ensure(repo)?) } else { None };
     for tier in tiers.iter().copied().filter(|tier| tier.runs_executables()) {
         if executables.iter().all(|executable| executable.tests(tier).is_empty()) {
             continue;
@@ -155,7 +169,10 @@ fn run_tier(
 ) -> Result<Tally> {
     fs::create_dir(temp).with_context(|| format!("cannot create {}", temp.display()))?;
     let mut tally = Tally::default();
-    for executable in executables {
+    if let (Tier::Vm, Some(peers)) = (tier, peers) {
+        tally.add(vm::tier(executables, temp, peers)?);
+    }
+    for executable in executables.iter().filter(|_| tier != Tier::Vm) {
         let tests = executable.tests(tier);
         if tests.is_empty() {
             continue;
@@ -180,7 +197,7 @@ fn run_tier(
 }
 
 /// How many failed tests of one executable are tried again. More are no accident.
-const SECOND_TRIES: usize = 3;
+pub(crate) const SECOND_TRIES: usize = 3;
 
 /// Runs tests that failed once more, by themselves. One that passes then is told as flaky: on a small
 /// machine with everything at work a test can run out of its time, and that is worth a look but no
@@ -232,15 +249,17 @@ mod tests {
     }
 
     #[test]
-    fn without_arguments_everything_runs() {
-        let all = Options { tiers: Tier::ALL.to_vec(), install: true };
-        assert_eq!(parse(&[]).unwrap(), all);
+    fn without_arguments_everything_runs_but_the_guest() {
+        let options = parse(&[]).unwrap();
+        assert_eq!(options.tiers, Tier::ALL[..Tier::ALL.len() - 1]);
+        assert!(options.install && options.by_default);
     }
 
     #[test]
     fn named_tiers_run_once_and_in_order() {
         let options = parse(&["--tier", "unit", "--tier=fmt", "--tier", "unit", "--no-install"]);
-        let some = Options { tiers: vec![Tier::Fmt, Tier::Unit], install: false };
+        let some =
+            Options { tiers: vec![Tier::Fmt, Tier::Unit], install: false, by_default: false };
         assert_eq!(options.unwrap(), some);
     }
 

@@ -23,6 +23,13 @@ fn run(test: &str, harness: Result<StoreHarness, String>, case: fn(&Lab<'_>)) {
     harness.store().close().unwrap_or_else(|error| panic!("{}", error.chain()));
 }
 
+/// Past what captures the output of tests.
+fn tell(module: &str, case: &str, time: std::time::Duration) {
+    use std::io::Write;
+    let mut out = std::io::stderr();
+    writeln!(out, "{module} {case} {:.1} s", time.as_secs_f64()).unwrap();
+}
+
 macro_rules! privileged {
     ($($case:ident $test:ident),* $(,)?) => {
         $(#[test]
@@ -106,6 +113,51 @@ mod written {
         let page = include_str!("../../../docs/write-a-snapshotter.md");
         let code = include_str!("../examples/copying.rs");
         assert!(page.contains(&format!("```rust\n{code}```\n")), "docs/write-a-snapshotter.md");
+    }
+}
+
+/// One test for all cases, which says at once how far it is: the machine is slow.
+macro_rules! in_the_vm {
+    ($($case:ident $test:ident),* $(,)?) => {
+        fn every_case() {
+            $(
+                let started = std::time::Instant::now();
+                super::run(stringify!($case), harness(), lamina_testkit::suite::snapshots::$case);
+                super::tell(module_path!(), stringify!($case), started.elapsed());
+            )*
+        }
+    };
+}
+
+mod devmapper {
+    use super::*;
+
+    fn harness() -> Result<StoreHarness, String> {
+        StoreHarness::devmapper("ext4")
+    }
+
+    for_each_snapshot_case!(in_the_vm);
+
+    #[test]
+    fn vm_contract_over_devmapper() {
+        lamina_testkit::or_skip!("vm_contract_over_devmapper", harness());
+        every_case();
+    }
+}
+
+mod zfs {
+    use super::*;
+
+    fn harness() -> Result<StoreHarness, String> {
+        StoreHarness::zfs()
+    }
+
+    for_each_snapshot_case!(in_the_vm);
+
+    #[test]
+    fn vm_contract_over_zfs() {
+        lamina_testkit::or_skip!("vm_contract_over_zfs", harness());
+        every_case();
     }
 }
 

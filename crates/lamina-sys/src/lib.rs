@@ -17,11 +17,12 @@
 //! | [`tree`] | whole trees by descriptors: remove, measure, copy |
 //! | [`mount`], [`mountinfo`] | the new and the classic mount API; the mount table |
 //! | [`userns`], [`thread`] | id maps for id-mapped mounts; a thread with its own directory |
-//! | [`loopdev`], [`btrfs`], [`inode_flags`] | ioctl families |
+//! | [`loopdev`], [`btrfs`], [`devmapper`], [`inode_flags`] | ioctl families |
 //! | [`memory`] | what becomes of memory that was freed |
 //! | [`kernel`] | facts about the running kernel |
 
 pub mod btrfs;
+pub mod devmapper;
 mod error;
 pub mod fs;
 pub mod inode_flags;

@@ -114,6 +114,17 @@ macro_rules! need_root {
 }
 pub(crate) use need_root;
 
+/// Ends the test with a note unless it runs in the guest of `cargo xtask vm`.
+macro_rules! need_vm {
+    ($name:literal) => {
+        if std::env::var_os("LAMINA_VM").is_none() {
+            eprintln!("SKIP {}: runs in the guest of cargo xtask vm", $name);
+            return;
+        }
+    };
+}
+pub(crate) use need_vm;
+
 /// Ends the test with a note if something the machine may lack fails.
 macro_rules! or_skip {
     ($name:literal, $result:expr) => {

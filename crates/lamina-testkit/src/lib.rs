@@ -16,6 +16,7 @@ pub mod honest;
 pub mod image;
 pub mod layers;
 pub mod peers;
+pub mod pool;
 pub mod proxy;
 pub mod registry;
 pub mod shim;

@@ -31,6 +31,18 @@ impl Executable {
         self.tests.get(&tier).map_or(&[], Vec::as_slice)
     }
 
+    pub(crate) fn all_tests(&self) -> impl Iterator<Item = &String> {
+        self.tests.values().flatten()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn programs(&self) -> &[(String, PathBuf)] {
+        &self.programs
+    }
+
     /// The command that runs exactly the tests of `tier`, with `temp` for temporary files.
     pub(crate) fn command(&self, tier: Tier, temp: &Path) -> Command {
         let mut command = self.bare();
@@ -69,13 +81,19 @@ impl Executable {
     }
 }
 
-/// Builds the tests of the whole workspace.
+/// Builds the tests of `packages`, or of the whole workspace if none is named.
 ///
 /// # Errors
 /// When they do not compile; the compiler has said why by then.
-pub(crate) fn build(repo: &Repo) -> Result<Vec<Executable>> {
+pub(crate) fn build(repo: &Repo, packages: &[&str]) -> Result<Vec<Executable>> {
     let mut command = repo.cargo();
-    command.args(["test", "--workspace", "--no-run", "--message-format=json-render-diagnostics"]);
+    command.args(["test", "--no-run", "--message-format=json-render-diagnostics"]);
+    if packages.is_empty() {
+        command.arg("--workspace");
+    }
+    for package in packages {
+        command.args(["--package", package]);
+    }
     process::echo(&command);
     let mut child = command
         .stdout(Stdio::piped())

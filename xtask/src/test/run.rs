@@ -37,7 +37,11 @@ pub(crate) fn run(command: &mut Command, label: &str, planned: Option<&[String]>
 }
 
 /// Hands every line of the child's output to `each` until it ends; says how, if not well.
-fn follow(mut child: Child, limit: Duration, mut each: impl FnMut(&str)) -> Result<Option<String>> {
+pub(crate) fn follow(
+    mut child: Child,
+    limit: Duration,
+    mut each: impl FnMut(&str),
+) -> Result<Option<String>> {
     let (sender, lines) = channel();
     read_into(&sender, child.stdout.take());
     read_into(&sender, child.stderr.take());

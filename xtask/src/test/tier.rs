@@ -23,6 +23,8 @@ pub(crate) enum Tier {
     Privileged,
     /// `tests/conformance*.rs`: unmodified clients and other projects' suites.
     Conformance,
+    /// `vm_*`, wherever they are: in a guest with a kernel of its own (`cargo xtask vm`).
+    Vm,
 }
 
 impl Tier {
@@ -36,6 +38,7 @@ impl Tier {
         Tier::Crash,
         Tier::Privileged,
         Tier::Conformance,
+        Tier::Vm,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -49,6 +52,7 @@ impl Tier {
             Tier::Crash => "crash",
             Tier::Privileged => "privileged",
             Tier::Conformance => "conformance",
+            Tier::Vm => "vm",
         }
     }
 
@@ -71,6 +75,7 @@ impl Tier {
         let name = test.rsplit("::").next().unwrap_or(test);
         let file = target.unwrap_or_default();
         match () {
+            () if name.starts_with("vm_") => Tier::Vm,
             () if name.starts_with("privileged_") => Tier::Privileged,
             () if file.starts_with("contract") => Tier::Contract,
             () if file.starts_with("crash") => Tier::Crash,
@@ -95,6 +100,8 @@ mod tests {
             (Some("contract_snapshots"), "privileged_overlay", Tier::Privileged),
             (Some("crash_commit"), "killed_at_each_step", Tier::Crash),
             (Some("conformance_ctr"), "pulls", Tier::Conformance),
+            (Some("contract_snapshots"), "zfs::vm_update", Tier::Vm),
+            (None, "vm::tests::x", Tier::Unit),
         ];
         for (target, test, tier) in cases {
             assert_eq!(Tier::of(target, test), tier, "{target:?} {test}");

@@ -404,6 +404,52 @@ pub(super) const GROUPS: &[Group] = &[
         used: true,
         settings: &[setting!("root_path", "Where it keeps its files.", drivers.aufs.root_path)],
     },
+    Group {
+        about: "Thin devices of device-mapper; needs a pool of its own.",
+        path: &["plugins", "io.containerd.snapshotter.v1.devmapper"],
+        older: &[],
+        used: true,
+        settings: &[
+            setting!(
+                "root_path",
+                "Where it keeps what is not in the pool.",
+                drivers.devmapper.root_path
+            ),
+            setting!(
+                "pool_name",
+                "The thin pool, as below /dev/mapper. Empty: it is not used.",
+                drivers.devmapper.pool_name
+            ),
+            setting!(
+                "base_image_size",
+                "How large each file system is, such as \"10GB\".",
+                drivers.devmapper.base_image_size
+            ),
+            setting!(
+                "async_remove",
+                "Answer before a removed device is deleted.",
+                drivers.devmapper.async_remove
+            ),
+            setting!(
+                "discard_blocks",
+                "Give the blocks of a removed device back to what is below the pool.",
+                drivers.devmapper.discard_blocks
+            ),
+            setting!("fs_type", "\"ext4\", \"ext2\" or \"xfs\".", drivers.devmapper.fs_type),
+            setting!(
+                "fs_options",
+                "What mkfs of ext4 and ext2 gets as -E, instead of our choice.",
+                drivers.devmapper.fs_options
+            ),
+        ],
+    },
+    Group {
+        about: "",
+        path: &["plugins", "io.containerd.snapshotter.v1.zfs"],
+        older: &[],
+        used: true,
+        settings: &[setting!("root_path", "Where its dataset is mounted.", drivers.zfs.root_path)],
+    },
     super::limits::GROUP,
 ];
 

@@ -3,8 +3,6 @@
 //! Types, ids and exports are containerd's, because clients look for them: dockerd and nerdctl list
 //! the snapshotters, BuildKit the platforms of the runtime, `ctr install` the path of `opt`.
 
-use std::collections::BTreeSet;
-
 use lamina_core::Platform;
 use lamina_core::introspection::InitError;
 use lamina_store::content::Sharing;
@@ -140,9 +138,6 @@ const SERVICES: &[Service] = &[
     service("grpc.health.v1.Health", "healthcheck", &[], None),
 ];
 
-/// Snapshotters of containerd that are not built in.
-const NOT_BUILT_IN: [&str; 2] = ["devmapper", "zfs"];
-
 /// The plugin of a gRPC service.
 pub(super) fn grpc_id(name: &str) -> Option<&'static str> {
     SERVICES.iter().find(|service| service.name == name).map(|service| service.id)
@@ -228,7 +223,6 @@ fn served(site: &Site, name: &str) -> Result<(), Fault> {
 /// By name.
 fn snapshotters(site: &Site) -> Vec<Plugin> {
     let states = site.store.snapshotters();
-    let taken: BTreeSet<String> = states.iter().map(|(name, _)| name.clone()).collect();
     let ours = states.into_iter().map(|(name, state)| {
         let id = name.clone();
         plugin(SNAPSHOTTER, name, &[], move |site| {
@@ -255,13 +249,7 @@ fn snapshotters(site: &Site) -> Vec<Plugin> {
             }
         })
     });
-    let absent = move |name: &&str| !taken.contains(*name);
-    let others = NOT_BUILT_IN.into_iter().filter(absent).map(|name| {
-        plugin(SNAPSHOTTER, name, &[], |_| {
-            Err(Fault::Skip { why: "it is not built in".to_owned(), about: for_host() })
-        })
-    });
-    let mut all: Vec<Plugin> = ours.chain(others).collect();
+    let mut all: Vec<Plugin> = ours.collect();
     all.sort_by(|one, other| one.id.cmp(&other.id));
     all
 }

@@ -102,7 +102,7 @@ fn every_service_that_is_served_has_its_row() {
 fn a_required_plugin_that_fails_is_named() {
     for (uri, says) in [
         ("io.containerd.snapshotter.v1.native", "occupied"),
-        ("io.containerd.snapshotter.v1.zfs", "not built in"),
+        ("io.containerd.snapshotter.v1.zfs", "zfs dataset"),
         ("io.containerd.snapshotter.v1.none", "there is none, or it is disabled"),
         ("io.containerd.content.v1.content", ""),
     ] {

@@ -147,7 +147,10 @@ impl LocalDiffer {
         }
         let applied = match &target {
             Some((path, whiteouts, lowers)) => job.apply(path, *whiteouts, lowers, &[])?,
-            None => self.apply_at(job, mounts)?,
+            None => {
+                let driver = snapshots.engine().driver();
+                self.apply_at(job, mounts).map_err(|error| driver.explain(error))?
+            }
         };
         if alone {
             let (diff_id, blob) = (applied.diff_id.clone(), Some(descriptor.digest.clone()));
@@ -221,6 +224,8 @@ fn written(mounts: &[Mount]) -> Option<PathBuf> {
     match mount.kind.as_str() {
         "bind" => Some(PathBuf::from(&mount.source)),
         _ if looped => Some(PathBuf::from(&mount.source)),
+        "zfs" => Some(PathBuf::from(&mount.source)),
+        _ if mount.source.starts_with("/dev/") => Some(PathBuf::from(&mount.source)),
         _ => overlay_directories(mount).ok().flatten().map(|(upper, _)| upper),
     }
 }

@@ -14,11 +14,11 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lamina_core::labels::Labels;
 use lamina_core::snapshot::{Kind, Usage};
-use lamina_core::{Mount, Result};
+use lamina_core::{Error, Mount, Result};
 
 /// The number of a snapshot on disk; counts up from 1 and is never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -110,11 +110,11 @@ pub enum OpenError {
     /// It is not for this host, as configured: no such file system, no pool named.
     Skip(String),
     /// It should work and does not.
-    Failed(lamina_core::Error),
+    Failed(Error),
 }
 
-impl From<lamina_core::Error> for OpenError {
-    fn from(error: lamina_core::Error) -> Self {
+impl From<Error> for OpenError {
+    fn from(error: Error) -> Self {
         OpenError::Failed(error)
     }
 }
@@ -240,6 +240,17 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// asked.
     fn shrink(&self, _snapshot: &Snapshot) -> Result<()> {
         Ok(())
+    }
+
+    /// The snapshot that a mount's source is a device of, or whatever else is no directory.
+    fn owner(&self, _source: &Path) -> Option<SnapshotId> {
+        None
+    }
+
+    /// Says why a layer could not be laid through a mount, where the back end knows better than the
+    /// file system: that tells its device's troubles as read and write errors, whatever they are.
+    fn explain(&self, error: Error) -> Error {
+        error
     }
 
     /// Labels to add to what clients see of a snapshot (`overlay.upperdir`); nothing is stored.

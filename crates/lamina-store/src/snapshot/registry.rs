@@ -121,13 +121,20 @@ impl Engines {
             .unwrap_or_else(|| self.root.join(format!("io.containerd.snapshotter.v1.{name}")))
     }
 
-    /// The snapshotter, of those whose snapshots are directories, in which `path` lies, and the
-    /// snapshot that it belongs to.
+    /// The snapshotter in whose directory `path` lies, or that has a device or dataset of this name,
+    /// and the snapshot that it belongs to.
     pub(crate) fn owner(&self, path: &Path) -> Option<(Arc<Engine>, SnapshotId)> {
-        self.sources.iter().find_map(|source| {
+        let found = self.sources.iter().find_map(|source| {
             let below = path.strip_prefix(self.root_of(&source.name).join("snapshots")).ok()?;
             let id = below.components().next()?.as_os_str().to_str()?.parse().ok()?;
             Some((self.get(&source.name).ok()?, SnapshotId(id)))
+        });
+        // Whoever has mounts of such a snapshot had it opened.
+        found.or_else(|| {
+            lock(&self.opened).values().find_map(|state| match state {
+                State::Ready(engine) => Some((engine.clone(), engine.driver().owner(path)?)),
+                _ => None,
+            })
         })
     }
 

@@ -104,16 +104,18 @@ impl Staging {
             }
             driver::Target::Mount => {
                 let mounts = self.snapshots.mounts_now(&self.key)?;
-                let space = Space::of(&**self.snapshots.engine().driver())?;
+                let driver = self.snapshots.engine().driver();
+                let space = Space::of(&**driver)?;
                 space.bound(&mut options, &mounts);
-                self.temp.with_written(&mounts, |root| {
+                let applied = self.temp.with_written(&mounts, |root| {
                     let none: [&Path; 0] = [];
                     apply_layer(
                         compressed,
                         &Target::open(root, Whiteouts::Delete, &none)?,
                         &options,
                     )
-                })?
+                });
+                applied.map_err(|error| driver.explain(error))?
             }
         };
         if applied.diff_id != self.layer.diff_id {

@@ -1,8 +1,8 @@
 //! The contract suite's harness over a store of our own.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use lamina_core::mount::{ActivateOptions, MountManager};
 use lamina_core::snapshot::{Kind, Snapshotter};
@@ -12,6 +12,7 @@ use lamina_store::snapshot::Source;
 use lamina_store::snapshot::drivers::{self, Config};
 use lamina_store::{Options, Store};
 use lamina_testkit::disk::{Disk, Mounted, scratch_image};
+use lamina_testkit::pool::{Dataset, ThinPool, Zpool};
 use lamina_testkit::suite::snapshots::{Facts, Harness, State};
 use tempfile::TempDir;
 
@@ -30,7 +31,14 @@ pub(crate) struct StoreHarness {
     mounted: Mounted,
     _dir: Option<TempDir>,
     _scratch: Option<TempDir>,
+    pool: Option<Pool>,
     _disk: Option<Disk>,
+}
+
+/// What some snapshotters live in.
+enum Pool {
+    Thin(ThinPool),
+    Zfs(Dataset),
 }
 
 const PLAIN: Facts = Facts {
@@ -105,6 +113,52 @@ impl StoreHarness {
         }
     }
 
+    /// With `devmapper`, in a pool of its own.
+    pub(crate) fn devmapper(fs_type: &str) -> Result<Self, String> {
+        Self::devmapper_in(ThinPool::new(2 << 30)?, fs_type)
+    }
+
+    /// With `devmapper`, in a pool of that many bytes.
+    pub(crate) fn devmapper_of(bytes: u64) -> Result<Self, String> {
+        Self::devmapper_in(ThinPool::new(bytes)?, "ext4")
+    }
+
+    fn devmapper_in(pool: ThinPool, fs_type: &str) -> Result<Self, String> {
+        let mut config = Config::default();
+        config.devmapper.pool_name = pool.name().to_owned();
+        config.devmapper.base_image_size =
+            if fs_type == "xfs" { "320MB" } else { "64MB" }.to_owned();
+        config.devmapper.fs_type = fs_type.to_owned();
+        let facts = Facts { images: true, layers: 16, ..PLAIN };
+        let harness = Self::privileged("devmapper", facts, &config, None)?;
+        Ok(StoreHarness { pool: Some(Pool::Thin(pool)), ..harness })
+    }
+
+    /// With `zfs`, in the pool that there is for this process: a pool takes long to make.
+    pub(crate) fn zfs() -> Result<Self, String> {
+        static POOL: LazyLock<Result<Arc<Zpool>, String>> =
+            LazyLock::new(|| Zpool::new(1 << 30).map(Arc::new));
+        let dataset = Dataset::new(POOL.as_ref().map_err(Clone::clone)?)?;
+        let mut config = Config::default();
+        config.zfs.root_path = Some(dataset.path().to_owned());
+        let facts = Facts { images: true, layers: 16, ..PLAIN };
+        let harness = Self::privileged("zfs", facts, &config, None)?;
+        Ok(StoreHarness { pool: Some(Pool::Zfs(dataset)), ..harness })
+    }
+
+    /// Whether there is one.
+    pub(crate) fn has_thin_pool(&self) -> bool {
+        matches!(&self.pool, Some(Pool::Thin(_)))
+    }
+
+    /// The thin pool below.
+    pub(crate) fn thin_pool(&self) -> &ThinPool {
+        match &self.pool {
+            Some(Pool::Thin(pool)) => pool,
+            _ => panic!("there is none"),
+        }
+    }
+
     /// With the fake, which needs no mounts.
     pub(crate) fn fake() -> Result<Self, String> {
         let facts = Facts { mounts: false, usage_includes_parent: true, layers: 24, ..PLAIN };
@@ -170,6 +224,7 @@ impl StoreHarness {
             mounted: Mounted(top.join("mnt")),
             _dir: dir,
             _scratch: None,
+            pool: None,
             _disk: disk,
         }
     }
@@ -326,6 +381,15 @@ impl Harness for StoreHarness {
                 let table = lamina_sys::mountinfo::read().unwrap();
                 let entry = lamina_sys::mountinfo::find(&table, &self.root()).unwrap();
                 Some(vec![Mount::new("btrfs", entry.source.to_str().unwrap(), options)])
+            }
+            "devmapper" => {
+                let node = format!("/dev/mapper/{}-snap-{}", self.thin_pool().name(), state.id);
+                Some(vec![Mount::new("ext4", node, ro.then_some("ro"))])
+            }
+            "zfs" => {
+                let Some(Pool::Zfs(dataset)) = &self.pool else { return None };
+                let dataset = format!("{}/{}", dataset.name(), state.id);
+                Some(vec![Mount::new("zfs", dataset, ro.then_some("ro"))])
             }
             _ => None,
         }

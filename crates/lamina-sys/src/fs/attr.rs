@@ -312,6 +312,14 @@ mod tests {
         assert_eq!(stat_at(temp.fd(), "file").unwrap(), before);
     }
 
+    /// Debian 12's kernel has no fchmodat2, and no store opened on it once.
+    #[test]
+    fn vm_modes_are_set_on_an_older_kernel() {
+        crate::testing::need_vm!("vm_modes_are_set_on_an_older_kernel");
+        mode_and_times_work_on_descriptors_handles_and_names();
+        links_are_changed_themselves();
+    }
+
     #[test]
     fn minus_one_is_no_owner() {
         let temp = TempDir::new();

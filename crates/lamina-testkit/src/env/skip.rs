@@ -31,6 +31,15 @@ pub fn require_root() -> Result<(), String> {
     if kernel::is_root() { Ok(()) } else { Err("needs root".to_owned()) }
 }
 
+/// The guest of `cargo xtask vm`: a kernel with device-mapper and zfs, and nobody else on it.
+///
+/// # Errors
+/// The reason for a skip.
+pub fn require_vm() -> Result<(), String> {
+    let there = std::env::var_os("LAMINA_VM").is_some();
+    if there { Ok(()) } else { Err("runs in the guest of cargo xtask vm".to_owned()) }
+}
+
 /// A program, looked for where [`Command`](std::process::Command) looks. Answers its path.
 ///
 /// # Errors

@@ -66,5 +66,5 @@ fn a_daemon_without_a_required_plugin_says_so() {
     env.file("config.toml", "required_plugins = [\"io.containerd.snapshotter.v1.zfs\"]\n");
     let run = env.run(&["serve"]);
     assert_eq!(run.code, 1);
-    says(&run.stderr, &["required plugin io.containerd.snapshotter.v1.zfs", "not built in"]);
+    says(&run.stderr, &["required plugin io.containerd.snapshotter.v1.zfs", "zfs dataset"]);
 }

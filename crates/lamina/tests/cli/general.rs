@@ -77,7 +77,7 @@ fn settings_that_do_nothing_are_named() {
         &run.stderr,
         &[
             "warning: $TEMP/config.toml: setting disabled is not supported",
-            "warning: $TEMP/config.toml: setting plugins.\"io.containerd.snapshotter.v1.zfs\" is",
+            "warning: $TEMP/config.toml: setting plugins.\"io.containerd.snapshotter.v1.zfs\".x is",
         ],
     );
 }

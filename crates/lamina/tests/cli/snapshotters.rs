@@ -61,6 +61,22 @@ fn rows_are_honest() {
     env.file("config.toml", config(&scratch));
     assert_eq!(row("blockfile")["Status"], "ok");
 
+    let devmapper = row("devmapper");
+    assert_eq!(devmapper["Status"], "skip");
+    says(devmapper["Error"]["Message"].as_str().unwrap(), &["no pool_name is configured"]);
+    env.file(
+        "config.toml",
+        "[plugins.\"io.containerd.snapshotter.v1.devmapper\"]\n\
+         pool_name = \"lamina-no-such-pool\"\nbase_image_size = \"1GB\"\n",
+    );
+    let devmapper = row("devmapper");
+    assert_eq!(devmapper["Status"], "error");
+    says(devmapper["Error"]["Message"].as_str().unwrap(), &["lamina-no-such-pool"]);
+    assert_eq!(row("overlayfs")["Status"], "ok", "the others work");
+    let zfs = row("zfs");
+    assert_eq!(zfs["Status"], "skip");
+    says(zfs["Error"]["Message"].as_str().unwrap(), &["zfs dataset"]);
+
     let kernel = std::fs::read_to_string("/proc/filesystems").unwrap();
     for name in ["aufs", "erofs"] {
         let found = row(name);

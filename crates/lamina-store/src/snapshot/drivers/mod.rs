@@ -8,20 +8,27 @@
 //! | [`blockfile`] | `blockfile`: an image with a file system a snapshot |
 //! | [`erofs`] | `erofs`: an EROFS image a layer, stacked by the kernel's overlay |
 //! | [`aufs`] | `aufs`: a directory a snapshot, where the kernel has it |
+//! | [`devmapper`] | `devmapper`: a thin device a snapshot |
+//! | [`zfs`] | `zfs`: a dataset a snapshot |
 //! | `dirs` | the directories that most of them keep snapshots in |
+//! | `extfs` | what an ext file system says of its own state |
 //! | `medium` | their file system: durability, and what it lost |
 //! | `kernel` | which file systems the kernel has |
 
 pub mod aufs;
 pub mod blockfile;
 pub mod btrfs;
+pub mod devmapper;
 mod dirs;
 pub mod erofs;
 mod error;
+mod extfs;
 mod kernel;
 mod medium;
 pub mod native;
 pub mod overlay;
+mod program;
+pub mod zfs;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -60,6 +67,11 @@ pub const BUILTIN: &[Builtin] = &[
         open: |root, config| Ok(Arc::new(erofs::Erofs::open(root, &config.erofs)?)),
     },
     Builtin { name: "aufs", open: |root, _| Ok(Arc::new(aufs::Aufs::open(root)?)) },
+    Builtin {
+        name: "devmapper",
+        open: |root, config| Ok(Arc::new(devmapper::Devmapper::open(root, &config.devmapper)?)),
+    },
+    Builtin { name: "zfs", open: |root, _| Ok(Arc::new(zfs::Zfs::open(root)?)) },
 ];
 
 /// The settings of all back ends, by containerd's names.
@@ -78,6 +90,10 @@ pub struct Config {
     pub erofs: erofs::Config,
     /// Of `aufs`.
     pub aufs: RootConfig,
+    /// Of `devmapper`.
+    pub devmapper: devmapper::Config,
+    /// Of `zfs`.
+    pub zfs: RootConfig,
 }
 
 /// The settings of a back end that can only be put elsewhere.
@@ -97,6 +113,8 @@ impl Config {
             "blockfile" => self.blockfile.root_path.as_ref(),
             "erofs" => self.erofs.root_path.as_ref(),
             "aufs" => self.aufs.root_path.as_ref(),
+            "devmapper" => self.devmapper.root_path.as_ref(),
+            "zfs" => self.zfs.root_path.as_ref(),
             _ => None,
         }
     }
@@ -117,7 +135,11 @@ pub fn all(config: &Config) -> Vec<Source> {
         Source {
             name: builtin.name.to_owned(),
             root: config.root_path(builtin.name).cloned(),
-            sync_remove: builtin.name == "overlayfs" && config.overlayfs.sync_remove,
+            sync_remove: match builtin.name {
+                "overlayfs" => config.overlayfs.sync_remove,
+                "devmapper" => !config.devmapper.async_remove,
+                _ => false,
+            },
             open: Arc::new(move |root| open(root, &config)),
         }
     };

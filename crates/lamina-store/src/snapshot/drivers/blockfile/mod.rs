@@ -13,8 +13,6 @@
 //! it refuses an image that is still mounted, and replays a journal that a crash left, as an image
 //! with one cannot be mounted read-only. The image itself becomes durable by the barrier.
 
-mod extfs;
-
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -30,6 +28,7 @@ use super::super::driver::{
 };
 use super::dirs::{Dirs, check_root, make_file, text};
 use super::error::failed;
+use super::extfs;
 use super::medium::Medium;
 use crate::mount::temp::TempMounts;
 
